@@ -1,0 +1,170 @@
+import type { ErrorCode } from './errors.ts';
+
+/** What a classifier says of an answer. `rate-limit` means: refused, not executed, safe to send again. */
+export type Verdict = 'ok' | 'rate-limit' | 'retry' | 'fatal';
+
+/** A verdict with the upstream's own hint when to come back, in milliseconds. */
+export interface VerdictWithHint {
+  readonly verdict: Verdict;
+  readonly retryAfterMs?: number | undefined;
+}
+
+/** How the handler's call for one item ended, as a module's `classify` sees it. */
+export type Settled<Value = unknown, Item = unknown> =
+  | { readonly ok: true; readonly value: Value; readonly item: Item; readonly attempt: number }
+  | { readonly ok: false; readonly error: unknown; readonly item: Item; readonly attempt: number };
+
+/** A further token, taken by `context.acquire()` for one more call to the upstream. */
+export interface Permit {
+  /** The request of this token has left this machine. */
+  sent(): void;
+  /** The upstream has answered the request of this token. */
+  answered(): void;
+}
+
+/** What a handler gets beside its item. */
+export interface HandlerContext<State = unknown> {
+  /** Aborts when the item must stop: cancelled, timed out, or aborted by the user. Created when first read. */
+  readonly signal: AbortSignal;
+  /** Position of the item in its batch, from 0. */
+  readonly index: number;
+  /** 1 for the first attempt. */
+  readonly attempt: number;
+  /** The id of this worker thread. */
+  readonly threadId: number;
+  /** What the module's `setup` returned in this thread. */
+  readonly state: State;
+  /** Tell the limiter that the request has left this machine: its last byte was handed to the socket. */
+  sent(): void;
+  /** Tell the limiter that the upstream has answered, so that work after it does not hold the token. */
+  answered(): void;
+  /** Wait for a further token, for a handler that calls the upstream more than once for an item. */
+  acquire(): Promise<Permit>;
+  /**
+   * Throw if this attempt must not send any more. Call it in the last moment before the request leaves.
+   * @throws StopError (the reason of `signal`)
+   */
+  throwIfStopped(): void;
+}
+
+/** The default export of a handler module. */
+export type Handler<Item = unknown, Value = unknown, State = unknown> = (
+  item: Item,
+  context: HandlerContext<State>,
+) => Value | Promise<Value>;
+
+/** `classify` of a handler module. Returning `undefined` leaves the verdict to the default rules. */
+export type Classify<Value = unknown, Item = unknown> = (
+  settled: Settled<Value, Item>,
+) => Verdict | VerdictWithHint | undefined;
+
+/** Plain data about the error underneath, at most four deep. */
+export interface CauseRecord {
+  readonly name: string;
+  readonly message: string;
+  readonly code?: string;
+  readonly stack?: string;
+  readonly cause?: CauseRecord;
+}
+
+/** Why an item failed: plain data that survives threads, JSON and logs, without secrets. */
+export interface ErrorRecord {
+  /** Stable code; see docs/errors.md. */
+  readonly code: ErrorCode;
+  readonly name: string;
+  readonly message: string;
+  /** HTTP status of the last answer, if there was one. */
+  readonly status?: number;
+  /** The upstream's hint when to come back, in milliseconds. */
+  readonly retryAfterMs?: number;
+  /** Attempts made, refusals by the rate limit not counted. */
+  readonly attempts: number;
+  /** True if the upstream may have executed the request. */
+  readonly possiblyExecuted: boolean;
+  readonly cause?: CauseRecord;
+}
+
+interface OutcomeBase {
+  /** Position of the item in its batch, from 0. */
+  readonly index: number;
+  /** Attempts made, refusals by the rate limit and cancelled ones not counted. */
+  readonly attempts: number;
+  /** How long the last attempt waited for its tokens and start slot, in milliseconds. */
+  readonly waitMs: number;
+  /** How long the last attempt's handler ran, in milliseconds. */
+  readonly durationMs: number;
+  /** The thread that ran the last attempt; -1 if none did. */
+  readonly threadId: number;
+}
+
+/** An item that succeeded. */
+export interface Success<Value = unknown> extends OutcomeBase {
+  readonly ok: true;
+  readonly value: Value;
+}
+
+/** An item that failed. */
+export interface Failure extends OutcomeBase {
+  readonly ok: false;
+  readonly error: ErrorRecord;
+}
+
+/** The one and only end of an item. */
+export type Outcome<Value = unknown> = Success<Value> | Failure;
+
+/** What the built-in HTTP handler takes. */
+export interface HttpItem {
+  /** Absolute, or relative to `http.baseUrl`. */
+  readonly url: string;
+  /** Default `GET`. */
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string | readonly string[]>>;
+  /** Added to the query string of `url`; `undefined` values are left out. */
+  readonly query?: Readonly<Record<string, string | number | boolean | null | undefined | readonly (string | number | boolean)[]>>;
+  /** A string or bytes are sent as they are; anything else as JSON. */
+  readonly body?: unknown;
+  /** True if sending it twice does no harm. Default: by method (GET, HEAD, PUT, DELETE, OPTIONS, TRACE are). */
+  readonly idempotent?: boolean;
+}
+
+/** What the built-in HTTP handler returns. */
+export interface HttpValue<Body = unknown> {
+  readonly status: number;
+  /** Names in lower case; a field that came several times is an array. */
+  readonly headers: Record<string, string | string[]>;
+  /** Parsed JSON, text, or bytes: see `http.responseType`. */
+  readonly body: Body;
+}
+
+/** Options of the built-in HTTP handler. All of it is cloned to the threads. */
+export interface HttpOptions {
+  /** Base for relative `url`s. */
+  readonly baseUrl?: string;
+  /** Headers of every request; those of an item win. */
+  readonly headers?: Readonly<Record<string, string | readonly string[]>>;
+  /** `http://[user:password@]host:port` of a proxy. */
+  readonly proxy?: string;
+  /** As in `tls.connect`: PEM strings or bytes. */
+  readonly tls?: {
+    readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[];
+    readonly cert?: string | Uint8Array;
+    readonly key?: string | Uint8Array;
+    readonly passphrase?: string;
+    readonly servername?: string;
+    readonly rejectUnauthorized?: boolean;
+  };
+  /** Sockets per origin and thread. Default: one per lane of the thread. */
+  readonly connections?: number;
+  /** Default 10 000. */
+  readonly connectTimeoutMs?: number;
+  /** How long an idle socket is kept. Default 4 000; the server's own hint wins. */
+  readonly keepAliveTimeoutMs?: number;
+  /** Largest body that is accepted, after decompression. Default 10 MiB. */
+  readonly maxBodyBytes?: number;
+  /** Redirects to follow, each for a token of its own. Default 0. */
+  readonly maxRedirects?: number;
+  /** `auto` (default): JSON is parsed, the rest is text. */
+  readonly responseType?: 'auto' | 'json' | 'text' | 'bytes';
+  /** A module whose default export is a function `(options) => undici Dispatcher`. */
+  readonly dispatcher?: string;
+}
