@@ -3,10 +3,15 @@ import type { ErrorCode } from './errors.ts';
 /** What a classifier says of an answer. `rate-limit` means: refused, not executed, safe to send again. */
 export type Verdict = 'ok' | 'rate-limit' | 'retry' | 'fatal';
 
-/** A verdict with the upstream's own hint when to come back, in milliseconds. */
-export interface VerdictWithHint {
+/** A verdict with more to say. */
+export interface DetailedVerdict {
   readonly verdict: Verdict;
+  /** The upstream's own hint when to come back, in milliseconds. */
   readonly retryAfterMs?: number | undefined;
+  /** The code that the item fails with, where it fails. Default: `HTTP_STATUS` for an answer with a status of 400 or more, else `INVALID_RESPONSE`. */
+  readonly code?: ErrorCode | undefined;
+  /** The message that the item fails with. Must hold no secret. */
+  readonly message?: string | undefined;
 }
 
 /** How the handler's call for one item ended, as a module's `classify` sees it. */
@@ -56,7 +61,7 @@ export type Handler<Item = unknown, Value = unknown, State = unknown> = (
 /** `classify` of a handler module. Returning `undefined` leaves the verdict to the default rules. */
 export type Classify<Value = unknown, Item = unknown> = (
   settled: Settled<Value, Item>,
-) => Verdict | VerdictWithHint | undefined;
+) => Verdict | DetailedVerdict | undefined;
 
 /** Plain data about the error underneath, at most four deep. */
 export interface CauseRecord {
@@ -81,6 +86,8 @@ export interface ErrorRecord {
   readonly attempts: number;
   /** True if the upstream may have executed the request. */
   readonly possiblyExecuted: boolean;
+  /** Where a handler threw, for the code `HANDLER`. */
+  readonly stack?: string;
   readonly cause?: CauseRecord;
 }
 

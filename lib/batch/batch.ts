@@ -1,0 +1,334 @@
+import type { RecordableHistogram } from 'node:perf_hooks';
+import type { ErrorCode } from '../errors.ts';
+import { END, NOT_IDEMPOTENT } from '../protocol.ts';
+import type { FailureRecord } from '../recover/error-record.ts';
+import { abortedRecord } from '../recover/stop-records.ts';
+import { createLatencyHistogram, latencyOf, recordMs } from '../shared/latency.ts';
+import { WORK } from '../shared/layout.ts';
+import type { Outcome } from '../types.ts';
+import type { Chunk } from './chunk.ts';
+import { type ChunkSizing, INITIAL_SIZING } from './chunk-size.ts';
+import { decide, refusedForGood, type RetryRules } from './decide.ts';
+import { DelayQueue } from './delay-queue.ts';
+import { type Progress, ThroughputMeter } from './progress.ts';
+import type { BatchSummary } from './summary.ts';
+import { entryAt, WorkQueue, type WorkItem } from './work-queue.ts';
+
+/** Where the outcomes of a batch go. */
+export interface OutcomeSink {
+  put(outcome: Outcome): void;
+  /** All items have their outcome; or, with an error, the batch cannot go on. */
+  end(error?: Error): void;
+}
+
+export interface BatchOptions {
+  readonly id: number;
+  readonly rules: RetryRules;
+  readonly idempotent: boolean | undefined;
+  readonly sink: OutcomeSink;
+  readonly nowMs: () => number;
+  readonly random: () => number;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
+  /** Called whenever the batch has more to hand out. */
+  readonly onWork: (batch: Batch) => void;
+  /** Called for every attempt that will be made again. */
+  readonly onRetry: (entry: WorkItem, record: FailureRecord, delayMs: number) => void;
+}
+
+/** How an attempt took its time, and where. */
+interface AttemptTimes {
+  readonly waitMs: number;
+  readonly durationMs: number;
+  readonly threadId: number;
+}
+
+const NOT_RUN: AttemptTimes = { waitMs: 0, durationMs: 0, threadId: -1 };
+
+/** Finished in this round; and: must not run again when the batch starts over. */
+const DONE = 1;
+const KEEP = 2;
+
+/** The items of one `run` or `stream`: what is to do, what is out, what is done. Exactly one outcome for each item. */
+export class Batch {
+  readonly id: number;
+  readonly idempotent: boolean | undefined;
+  readonly rules: RetryRules;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
+  readonly queue: WorkQueue;
+  readonly delayed = new DelayQueue<WorkItem>();
+  /** Lost with their thread: to be run alone. */
+  readonly lost: WorkItem[] = [];
+  readonly chunks = new Set<Chunk>();
+  readonly counts = { sent: 0, refused: 0, cancelled: 0, retried: 0, rateLimitEvents: 0 };
+  sizing: ChunkSizing = INITIAL_SIZING;
+  rounds = 1;
+  isAborted = false;
+  isOver = false;
+  /** Called once when the batch is over, however it ended. */
+  onOver: (() => void) | undefined;
+  /** How many items there are; undefined while a source may bring more. */
+  total: number | undefined;
+  #succeeded = 0;
+  #failed = 0;
+  readonly #options: BatchOptions;
+  readonly #sink: OutcomeSink;
+  readonly #startedMs: number;
+  #endedMs: number | undefined;
+  readonly #errors: Partial<Record<ErrorCode, number>> = {};
+  /** With scope 'batch' only: what is needed to start over. */
+  #items: readonly unknown[] | undefined;
+  #marks: Uint8Array | undefined;
+  #outcomes: Map<number, Outcome> | undefined;
+  #waitUs: RecordableHistogram | undefined;
+  #serviceUs: RecordableHistogram | undefined;
+  readonly #meter = new ThroughputMeter();
+
+  constructor(options: BatchOptions) {
+    this.#options = options;
+    this.id = options.id;
+    this.idempotent = options.idempotent;
+    this.rules = options.rules;
+    this.onProgress = options.onProgress;
+    this.#sink = options.sink;
+    this.queue = new WorkQueue(() => options.onWork(this));
+    this.#startedMs = options.nowMs();
+  }
+
+  /** Give it all its items at once. */
+  fill(items: readonly unknown[]): void {
+    this.total = items.length;
+    this.queue.fill(items);
+    if (this.rules.scope === 'batch') {
+      this.#items = items;
+      this.#marks = new Uint8Array(items.length);
+      this.#outcomes = new Map();
+    }
+  }
+
+  get failed(): number {
+    return this.#failed;
+  }
+
+  get done(): number {
+    return this.#succeeded + this.#failed;
+  }
+
+  /** Items that are neither done nor in a lane. */
+  get pending(): number {
+    return this.queue.size;
+  }
+
+  /** An item succeeded. */
+  succeed(index: number, attempts: number, value: unknown, times: AttemptTimes, keep: boolean): void {
+    const { waitMs, durationMs, threadId } = times;
+    this.#succeeded++;
+    this.#record(times);
+    this.#put({ ok: true, index, value, attempts, waitMs, durationMs, threadId }, keep);
+  }
+
+  /** An item failed for good. */
+  fail(entry: WorkItem, record: FailureRecord, times: AttemptTimes = NOT_RUN, keep = false): void {
+    if (this.isOver) return;
+    const { waitMs, durationMs, threadId } = times;
+    const { index, attempts } = entry;
+    const error = { ...record, attempts, possiblyExecuted: record.possiblyExecuted || entry.possiblyExecuted };
+    this.#failed++;
+    this.#errors[error.code] = (this.#errors[error.code] ?? 0) + 1;
+    if (threadId !== -1) this.#record(times);
+    this.#put({ ok: false, index, error, attempts, waitMs, durationMs, threadId }, keep);
+  }
+
+  /** An attempt ended otherwise than with success: decide what becomes of the item. */
+  settle(entry: WorkItem, end: number, value: unknown, times: AttemptTimes): void {
+    if (this.isOver) return;
+    const record = value as FailureRecord | undefined;
+    const isIdempotent = (end & NOT_IDEMPOTENT) === 0;
+    const kind = end & ~NOT_IDEMPOTENT;
+    const decision = decide(kind, record, isIdempotent, entry, this.rules, this.#options.random());
+    if (decision.next === 'fail') {
+      this.fail(entry, decision.record, times, !isIdempotent && kind !== END.refused);
+    } else if (this.isAborted) {
+      this.fail(entry, abortedRecord(false), times);
+    } else if (decision.next === 'front') {
+      this.queue.putBack([entry]);
+    } else if (decision.next === 'last') {
+      this.queue.putLast(entry);
+    } else {
+      this.counts.retried++;
+      this.delayed.push(this.#options.nowMs() + decision.delayMs, entry);
+      if (record !== undefined) this.#options.onRetry(entry, record, decision.delayMs);
+    }
+  }
+
+  /** Items that come back from a chunk without having been started. */
+  putBack(entries: WorkItem[]): void {
+    if (this.isOver || entries.length === 0) return;
+    if (this.isAborted) for (const entry of entries) this.fail(entry, abortedRecord(false));
+    else this.queue.putBack(entries);
+  }
+
+  /** Move what has waited long enough to the queue. */
+  releaseDue(): void {
+    this.queue.putBack(this.delayed.takeDue(this.#options.nowMs()));
+  }
+
+  /** The user's abort: what no lane has claimed ends now. */
+  abort(): void {
+    if (this.isOver || this.isAborted) return;
+    this.isAborted = true;
+    const left = this.#takeAllWaiting();
+    for (const chunk of this.chunks) for (const entry of chunk.takeBackUnclaimed()) left.push(entry);
+    for (const entry of left) this.fail(entry, abortedRecord(false));
+  }
+
+  /** What is claimed did not come back in time after an abort: say so and wait no longer. */
+  abandonClaimed(): void {
+    for (const chunk of this.chunks) {
+      const { work } = chunk.slot;
+      for (let position = chunk.settled; position < chunk.end; position++) {
+        const isSent = position < chunk.end - 1 || (work & WORK.sent) !== 0;
+        this.fail(entryAt(chunk.work, position), abortedRecord(isSent));
+      }
+      chunk.foldCounts();
+    }
+  }
+
+  /** Every item that is not done ends with this record. Used between barrier and going on, when nothing is out. */
+  failUnfinished(record: FailureRecord): void {
+    for (const entry of this.#takeAllWaiting()) this.fail(entry, record);
+  }
+
+  /**
+   * After a rate-limit event, with scope 'batch': start over, or give up after the last round. What must not be sent
+   * twice and is finished stays finished.
+   */
+  startOver(): void {
+    const marks = this.#marks;
+    const outcomes = this.#outcomes;
+    if (marks === undefined || outcomes === undefined || this.isOver) return;
+    if (this.rounds >= this.rules.maxAttempts) {
+      const why = `${this.rounds} rounds ended in a rate-limit error`;
+      for (const entry of this.#takeAllWaiting()) {
+        // A success of an earlier round is not given up because a later round did not get so far.
+        const earlier = outcomes.get(entry.index);
+        if (earlier?.ok === true) this.#restore(earlier);
+        else this.fail(entry, refusedForGood(undefined, why));
+      }
+      return;
+    }
+    this.rounds++;
+    const again = this.#takeAllWaiting();
+    for (const [index, outcome] of outcomes) {
+      const mark = marks[index] ?? 0;
+      if ((mark & DONE) === 0 || (mark & KEEP) !== 0) continue;
+      marks[index] = 0;
+      if (outcome.ok) this.#succeeded--;
+      else this.#forgetFailure(outcome.error.code);
+      const item = this.#items?.[index];
+      again.push({ index, item, attempts: 0, refusals: 0, possiblyExecuted: false, sendFailures: 0 });
+    }
+    this.queue.putBack(again);
+  }
+
+  /** The batch cannot go on. */
+  endWith(error: Error): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.onOver?.();
+    this.#sink.end(error);
+  }
+
+  /** Close the batch if every item has its outcome. */
+  endIfDone(): boolean {
+    if (this.isOver || this.total === undefined || this.done < this.total) return false;
+    this.isOver = true;
+    this.#endedMs = this.#options.nowMs();
+    for (const chunk of this.chunks) chunk.foldCounts();
+    if (this.#outcomes !== undefined) for (const outcome of this.#outcomes.values()) this.#sink.put(outcome);
+    this.onOver?.();
+    this.#sink.end();
+    return true;
+  }
+
+  progress(isPaused: boolean): Progress {
+    const nowMs = this.#options.nowMs();
+    let inFlight = 0;
+    let waiting = 0;
+    for (const { slot } of this.chunks) {
+      const { work } = slot;
+      if ((work & WORK.called) !== 0) inFlight++;
+      else if ((work & WORK.waiting) !== 0) waiting++;
+    }
+    const { done } = this;
+    const throughputPerSecond = this.#meter.sample(nowMs, done);
+    const left = this.total === undefined ? undefined : this.total - done;
+    return {
+      total: this.total,
+      done,
+      succeeded: this.#succeeded,
+      failed: this.#failed,
+      inFlight,
+      waiting,
+      throughputPerSecond,
+      elapsedMs: nowMs - this.#startedMs,
+      timeLeftMs:
+        left === 0 ? 0 : left === undefined || throughputPerSecond === 0 ? undefined : (left * 1e3) / throughputPerSecond,
+      rounds: this.rounds,
+      isPaused,
+    };
+  }
+
+  summary(): BatchSummary {
+    const total = this.done;
+    const elapsedMs = (this.#endedMs ?? this.#options.nowMs()) - this.#startedMs;
+    return {
+      total,
+      succeeded: this.#succeeded,
+      failed: this.#failed,
+      errorRate: total === 0 ? 0 : this.#failed / total,
+      errors: { ...this.#errors },
+      rounds: this.rounds,
+      rateLimitEvents: this.counts.rateLimitEvents,
+      refused: this.counts.refused,
+      cancelled: this.counts.cancelled,
+      retried: this.counts.retried,
+      requestsSent: this.counts.sent,
+      elapsedMs,
+      throughputPerSecond: elapsedMs > 0 ? (total * 1e3) / elapsedMs : 0,
+      waitMs: latencyOf(this.#waitUs),
+      durationMs: latencyOf(this.#serviceUs),
+    };
+  }
+
+  #put(outcome: Outcome, keep: boolean): void {
+    if (this.#marks === undefined || this.#outcomes === undefined) {
+      this.#sink.put(outcome);
+      return;
+    }
+    this.#marks[outcome.index] = keep ? DONE | KEEP : DONE;
+    this.#outcomes.set(outcome.index, outcome);
+  }
+
+  #restore(outcome: Outcome): void {
+    this.#succeeded++;
+    this.#put(outcome, false);
+  }
+
+  #forgetFailure(code: ErrorCode): void {
+    this.#failed--;
+    const left = (this.#errors[code] ?? 1) - 1;
+    if (left === 0) delete this.#errors[code];
+    else this.#errors[code] = left;
+  }
+
+  #takeAllWaiting(): WorkItem[] {
+    return [...this.queue.takeAll(), ...this.delayed.takeAll(), ...this.lost.splice(0)];
+  }
+
+  #record(times: AttemptTimes): void {
+    this.#waitUs ??= createLatencyHistogram();
+    this.#serviceUs ??= createLatencyHistogram();
+    recordMs(this.#waitUs, times.waitMs);
+    recordMs(this.#serviceUs, times.durationMs);
+  }
+}

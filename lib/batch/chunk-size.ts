@@ -1,0 +1,31 @@
+/** A chunk aims at this much time in its lane: long enough to pay for its message, short enough to hoard nothing. */
+const TARGET_MS = 4;
+const MAX_ITEMS = 1_024;
+/** A chunk is at most this many times as large as the last one: the estimate may come from few items. */
+const GROWTH = 4;
+
+/** What is known of the items of a batch. */
+export interface ChunkSizing {
+  /** Moving average of the time that a lane needs per item, waiting included; undefined before the first. */
+  readonly itemMs: number | undefined;
+  /** Size of the last chunk. */
+  readonly size: number;
+}
+
+export const INITIAL_SIZING: ChunkSizing = { itemMs: undefined, size: 1 };
+
+/** Learn from a chunk that has come back. Slow items count at once, fast ones gradually. */
+export function learn(sizing: ChunkSizing, items: number, chunkMs: number): ChunkSizing {
+  if (items === 0) return sizing;
+  const sampleMs = chunkMs / items;
+  const { itemMs } = sizing;
+  const isSlower = itemMs === undefined || sampleMs > itemMs;
+  const nextMs = isSlower ? sampleMs : itemMs + (sampleMs - itemMs) / 2;
+  const fitting = Math.floor(TARGET_MS / Math.max(nextMs, Number.EPSILON));
+  return { itemMs: nextMs, size: Math.max(1, Math.min(fitting, items * GROWTH, MAX_ITEMS)) };
+}
+
+/** How many items the next chunk gets, so that what is left can still be shared by all lanes. */
+export function nextChunkSize(sizing: ChunkSizing, pending: number, lanes: number): number {
+  return Math.max(1, Math.min(sizing.size, Math.ceil(pending / (2 * lanes))));
+}

@@ -1,0 +1,62 @@
+import { END, NOT_IDEMPOTENT } from '../protocol.ts';
+import type { FailureRecord } from '../recover/error-record.ts';
+import { timeoutRecord } from '../recover/stop-records.ts';
+import { WORK } from '../shared/layout.ts';
+import type { Chunk } from './chunk.ts';
+import { inDoubt } from './decide.ts';
+import { entryAt } from './work-queue.ts';
+
+/**
+ * Bring a chunk to its end whose thread is gone. The slot tells how far it was: what was never claimed goes back to the
+ * queue; the rest is lost, and what becomes of it depends on what it had reached and on who ended the thread.
+ */
+export function settleDeadChunk(chunk: Chunk, timeoutMs: number): void {
+  const { batch, slot, thread } = chunk;
+  const started = slot.started;
+  batch.putBack(chunk.leftOver());
+  const { work } = slot;
+  for (let position = chunk.settled; position < started; position++) {
+    const entry = entryAt(chunk.work, position);
+    // Items before the one in work had come to an end that was not reported yet. Those must be safe to repeat: others
+    // are reported at once.
+    const bits = position === started - 1 ? work : WORK.called | WORK.sent | WORK.idempotent;
+    const isIdempotent = (bits & WORK.idempotent) !== 0;
+    const isSent = (bits & WORK.sent) !== 0;
+    const times = { waitMs: 0, durationMs: 0, threadId: thread.threadId };
+    if (batch.isOver) continue;
+    if (batch.isAborted) {
+      batch.fail(entry, { ...lostRecord(chunk, isSent), code: 'ABORTED', name: 'AbortError' }, times);
+    } else if ((bits & WORK.called) === 0) {
+      // Claimed, but its handler was not called: it cannot have done anything, and nothing was done to it.
+      batch.putBack([entry]);
+    } else if (chunk.isOverdue && position === started - 1) {
+      const end = isIdempotent ? END.retry : END.retry | NOT_IDEMPOTENT;
+      batch.settle(entry, end, timeoutRecord(timeoutMs, isSent), times);
+    } else if (!isIdempotent && isSent) {
+      entry.attempts++;
+      batch.fail(entry, inDoubt(lostRecord(chunk, true)), times, true);
+    } else if (chunk.isAlone && thread.killedBecause === undefined) {
+      entry.attempts++;
+      batch.fail(entry, lostRecord(chunk, isSent), times);
+    } else {
+      entry.possiblyExecuted ||= isSent;
+      // The engine ended the thread because of another item: this one is innocent for certain.
+      if (thread.killedBecause === undefined || chunk.isAlone) batch.lost.push(entry);
+      else batch.putBack([entry]);
+    }
+  }
+}
+
+function lostRecord(chunk: Chunk, possiblyExecuted: boolean): FailureRecord {
+  const { cause, killedBecause } = chunk.thread;
+  return {
+    code: 'WORKER_LOST',
+    name: 'WorkerLostError',
+    message:
+      killedBecause === undefined
+        ? 'The worker thread died while it ran this item.'
+        : `The worker thread was ended because of ${killedBecause} while it ran this item.`,
+    possiblyExecuted,
+    ...(cause === undefined ? {} : { cause }),
+  };
+}

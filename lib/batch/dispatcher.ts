@@ -1,0 +1,354 @@
+import { ItemError } from '../errors.ts';
+import type { ThreadHandle, ThreadPool } from '../pool/thread-pool.ts';
+import { type ChunkTask, END, NOT_IDEMPOTENT, type Reply } from '../protocol.ts';
+import { toFailureRecord } from '../recover/error-record.ts';
+import type { ControlBlock } from '../shared/control-block.ts';
+import { WorkSlot } from '../shared/work-slot.ts';
+import type { Batch } from './batch.ts';
+import { Chunk } from './chunk.ts';
+import { learn, nextChunkSize } from './chunk-size.ts';
+import { settleDeadChunk } from './dead-chunk.ts';
+import { entryAt, type Work, type WorkItem } from './work-queue.ts';
+
+/** After this many failures to post it, an item that can be cloned here is called uncloneable all the same. */
+const MAX_SEND_FAILURES = 3;
+/** Only a chunk that has been out for longer is worth taking its tail from. */
+const STEAL_AFTER_MS = 20;
+
+export interface DispatcherOptions {
+  readonly block: ControlBlock;
+  readonly lanes: number;
+  /** Chunks that may wait in threads for a lane, so that a main thread that is busy for a moment slows nobody. */
+  readonly reserve: number;
+  readonly timeoutMs: number;
+  readonly nowMs: () => number;
+  /** A batch has all its outcomes. */
+  readonly onBatchOver: (batch: Batch) => void;
+}
+
+/**
+ * Hands work to threads and takes its ends. Fair: batches that have work take turns, chunk by chunk. Nothing is handed
+ * out while the gate is closed.
+ */
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #slots: WorkSlot[];
+  readonly #freeSlots: number[];
+  readonly #chunks = new Map<number, Chunk>();
+  readonly #batches = new Set<Batch>();
+  /** Batches that may have work to hand out, in the order of their next turn. */
+  readonly #turns = new Set<Batch>();
+  #mayHaveLost = false;
+  #pool: ThreadPool | undefined;
+  #generation = 0;
+  #isOpen = true;
+  #nextId = 1;
+  /** The thread that is kept for items that run alone, while there are any. */
+  #aloneThread: ThreadHandle | undefined;
+  /** The youngest generation in which the upstream has answered an item. */
+  #answeredGeneration = -1;
+  #onChunkOver: (() => void) | undefined;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    this.#slots = Array.from({ length: options.block.layout.slots }, (_, slot) => new WorkSlot(options.block, slot));
+    this.#freeSlots = this.#slots.map((_, slot) => slot);
+  }
+
+  /** The pool to hand work to; it cannot exist before the dispatcher, which it reports to. */
+  attach(pool: ThreadPool): void {
+    this.#pool = pool;
+  }
+
+  get batches(): ReadonlySet<Batch> {
+    return this.#batches;
+  }
+
+  get chunks(): Iterable<Chunk> {
+    return this.#chunks.values();
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** True if the upstream has answered an item that was handed out in this generation. */
+  hasAnswered(generation: number): boolean {
+    return this.#answeredGeneration === generation;
+  }
+
+  add(batch: Batch): void {
+    this.#batches.add(batch);
+    this.pump();
+  }
+
+  /** A batch has more to hand out. The next `pump` finds it. */
+  noteWork(batch: Batch): void {
+    this.#turns.add(batch);
+  }
+
+  /** Hand out nothing more. */
+  close(): void {
+    this.#isOpen = false;
+  }
+
+  /** Hand out work of this generation. */
+  open(generation: number): void {
+    this.#generation = generation;
+    this.#isOpen = true;
+    this.pump();
+  }
+
+  /** Chunks of closed generations that are still out. */
+  *outstandingBelow(generation: number): Generator<Chunk> {
+    for (const chunk of this.#chunks.values()) if (((chunk.generation - generation) | 0) < 0) yield chunk;
+  }
+
+  /** Call back whenever a chunk has come to its end. */
+  watchChunks(onChunkOver: (() => void) | undefined): void {
+    this.#onChunkOver = onChunkOver;
+  }
+
+  /** Hand out as much as there is room for. */
+  pump(): void {
+    if (!this.#isOpen || this.#pool === undefined) return;
+    const threads = this.#pool.ready;
+    this.#pumpAlone(threads);
+    const stolenFrom = new Set<Chunk>();
+    for (;;) {
+      const thread = this.#pickThread(threads);
+      if (thread === undefined) return;
+      const batch = this.#nextBatch();
+      if (batch !== undefined) {
+        const size = nextChunkSize(batch.sizing, batch.pending, this.#options.lanes);
+        const work = batch.queue.take(size);
+        if (work !== undefined) this.#send(batch, work, thread, false);
+      } else if (thread.load >= thread.lanes || !this.#takeReserve(thread, stolenFrom)) {
+        return;
+      }
+    }
+  }
+
+  /** Items of slow chunks, for lanes that have nothing to do. Call it now and then. */
+  stealTails(): void {
+    if (!this.#isOpen || this.#pool === undefined) return;
+    const hasRoom = this.#pool.ready.some((thread) => thread !== this.#aloneThread && thread.load < thread.lanes);
+    if (!hasRoom || this.#nextBatch() !== undefined) return;
+    const before = this.#options.nowMs() - STEAL_AFTER_MS;
+    for (const chunk of this.#chunks.values()) {
+      if (chunk.isAlone || chunk.sentAtMs >= before || chunk.slot.started >= chunk.end) continue;
+      chunk.batch.putBack(chunk.takeBackUnclaimed());
+    }
+    this.pump();
+  }
+
+  /** A thread has reported ends. */
+  onReply(thread: ThreadHandle, reply: Reply): void {
+    const chunk = this.#chunks.get(reply.id);
+    if (chunk === undefined || chunk.thread !== thread) return;
+    chunk.foldCounts();
+    const { batch, work } = chunk;
+    const count = reply.values.length;
+    if (!batch.isOver) {
+      for (let i = 0; i < count; i++) {
+        const position = reply.from + i;
+        const end = reply.ends?.[i] ?? END.ok;
+        const times = {
+          waitMs: reply.times[2 * i] ?? 0,
+          durationMs: reply.times[2 * i + 1] ?? 0,
+          threadId: thread.threadId,
+        };
+        const value = reply.values[i];
+        const kind = end & ~NOT_IDEMPOTENT;
+        if (kind === END.ok || kind === END.fatal) this.#answeredGeneration = chunk.generation;
+        if (kind === END.ok) {
+          const attempts = (work.entries?.[position]?.attempts ?? 0) + 1;
+          batch.succeed(work.entries?.[position]?.index ?? work.first + position, attempts, value, times, end !== END.ok);
+        } else {
+          const entry = entryAt(work, position);
+          // Only lost items run alone, and one that came back without having run is still to be run alone.
+          if (chunk.isAlone && value === undefined && !batch.isAborted) this.#lose(batch, [entry]);
+          else batch.settle(entry, end, value, times);
+        }
+      }
+    }
+    chunk.settled = reply.from + count;
+    if (!reply.last) {
+      this.#endIfDone(batch);
+      return;
+    }
+    batch.sizing = learn(batch.sizing, chunk.settled, reply.elapsedMs);
+    this.#putBack(chunk, chunk.leftOver());
+    this.#remove(chunk);
+    this.#endIfDone(batch);
+    this.pump();
+  }
+
+  /** A chunk could not be posted: something in it cannot be cloned. Or its thread is dying, and its exit will tell. */
+  onNotSent(task: ChunkTask, thread: ThreadHandle, error: unknown): void {
+    const chunk = this.#chunks.get(task.id);
+    // Closing tells for certain: if nothing was claimed now, nothing ever will be.
+    if (chunk === undefined || thread.state !== 'ready' || chunk.slot.close() > 0) return;
+    for (const entry of chunk.leftOver()) {
+      if (isCloneable(entry.item) && ++entry.sendFailures < MAX_SEND_FAILURES) {
+        this.#putBack(chunk, [entry]);
+      } else {
+        chunk.batch.fail(entry, {
+          ...toFailureRecord(new ItemError('NOT_CLONEABLE', 'The item cannot be sent to a worker thread.'), false),
+          cause: { name: toFailureRecord(error, false).name, message: toFailureRecord(error, false).message },
+        });
+      }
+    }
+    this.#remove(chunk);
+    this.#endIfDone(chunk.batch);
+    this.pump();
+  }
+
+  /** A thread is gone: its chunks come to an end here. */
+  onThreadGone(thread: ThreadHandle): void {
+    if (this.#aloneThread === thread) this.#aloneThread = undefined;
+    this.#mayHaveLost = true;
+    for (const chunk of [...this.#chunks.values()]) {
+      if (chunk.thread !== thread) continue;
+      chunk.foldCounts();
+      settleDeadChunk(chunk, this.#options.timeoutMs);
+      this.#remove(chunk);
+      this.#endIfDone(chunk.batch);
+    }
+    this.pump();
+  }
+
+  /** End a batch if it has all its outcomes. */
+  endIfDone(batch: Batch): void {
+    this.#endIfDone(batch);
+  }
+
+  /** The engine cannot go on: every batch ends with this error. */
+  failAll(error: Error): void {
+    for (const batch of [...this.#batches]) {
+      batch.endWith(error);
+      this.#batches.delete(batch);
+      this.#turns.delete(batch);
+      this.#options.onBatchOver(batch);
+    }
+  }
+
+  /** Items that were lost with their thread: one at a time, in a thread where nothing else runs. */
+  #pumpAlone(threads: readonly ThreadHandle[]): void {
+    const batch = this.#mayHaveLost ? this.#batchWithLost() : undefined;
+    if (batch === undefined) {
+      this.#mayHaveLost = false;
+      if (this.#aloneThread?.load === 0) this.#aloneThread = undefined;
+      return;
+    }
+    this.#aloneThread ??= threads.reduce<ThreadHandle | undefined>(
+      (least, thread) => (least === undefined || thread.load < least.load ? thread : least),
+      undefined,
+    );
+    const thread = this.#aloneThread;
+    if (thread === undefined || thread.load > 0 || thread.state !== 'ready') return;
+    const entry = batch.lost.shift();
+    if (entry === undefined) return;
+    this.#send(batch, { first: entry.index, items: [entry.item], entries: [entry] }, thread, true);
+  }
+
+  /** The thread with the most room: free lanes first, then room for a chunk in reserve. */
+  #pickThread(threads: readonly ThreadHandle[]): ThreadHandle | undefined {
+    let best: ThreadHandle | undefined;
+    let reserved = 0;
+    for (const thread of threads) {
+      if (thread.load > thread.lanes) reserved += thread.load - thread.lanes;
+      if (thread === this.#aloneThread || thread.state !== 'ready' || thread.load >= 2 * thread.lanes) continue;
+      if (best === undefined || thread.lanes - thread.load > best.lanes - best.load) best = thread;
+    }
+    if (best === undefined || best.load < best.lanes) return best;
+    return reserved < this.#options.reserve ? best : undefined;
+  }
+
+  #batchWithLost(): Batch | undefined {
+    for (const batch of this.#batches) if (batch.lost.length > 0) return batch;
+    return undefined;
+  }
+
+  #nextBatch(): Batch | undefined {
+    for (const batch of this.#turns) {
+      // It had its turn: it goes behind the others, or out if it has nothing left.
+      this.#turns.delete(batch);
+      if (batch.pending === 0) continue;
+      this.#turns.add(batch);
+      return batch;
+    }
+    return undefined;
+  }
+
+  /** A lane has nothing to do while another thread holds a chunk in reserve: take that. True if there was one. */
+  #takeReserve(idle: ThreadHandle, stolenFrom: Set<Chunk>): boolean {
+    for (const chunk of this.#chunks.values()) {
+      const { thread } = chunk;
+      if (thread === idle || thread.load <= thread.lanes || chunk.isAlone || chunk.end === 0) continue;
+      if (chunk.slot.started > 0 || stolenFrom.has(chunk)) continue;
+      stolenFrom.add(chunk);
+      const entries = chunk.takeBackUnclaimed();
+      chunk.batch.putBack(entries);
+      if (entries.length > 0) return true;
+    }
+    return false;
+  }
+
+  #send(batch: Batch, work: Work, thread: ThreadHandle, isAlone: boolean): void {
+    const slotNumber = this.#freeSlots.pop();
+    const slot = slotNumber === undefined ? undefined : this.#slots[slotNumber];
+    if (slotNumber === undefined || slot === undefined) throw new Error('No free work slot.');
+    slot.reset();
+    const chunk = new Chunk({
+      id: this.#nextId,
+      batch,
+      thread,
+      work,
+      generation: this.#generation,
+      slotNumber,
+      slot,
+      isAlone,
+      sentAtMs: this.#options.nowMs(),
+    });
+    this.#nextId = (this.#nextId + 1) | 0;
+    this.#chunks.set(chunk.id, chunk);
+    batch.chunks.add(chunk);
+    thread.load++;
+    this.#pool?.send(chunk.toTask(), thread);
+  }
+
+  #putBack(chunk: Chunk, entries: WorkItem[]): void {
+    if (chunk.isAlone && !chunk.batch.isAborted && !chunk.batch.isOver) this.#lose(chunk.batch, entries);
+    else chunk.batch.putBack(entries);
+  }
+
+  #lose(batch: Batch, entries: WorkItem[]): void {
+    batch.lost.push(...entries);
+    this.#mayHaveLost = true;
+  }
+
+  #remove(chunk: Chunk): void {
+    this.#chunks.delete(chunk.id);
+    chunk.batch.chunks.delete(chunk);
+    chunk.thread.load--;
+    this.#freeSlots.push(chunk.slotNumber);
+    this.#onChunkOver?.();
+  }
+
+  #endIfDone(batch: Batch): void {
+    if (!batch.endIfDone()) return;
+    this.#batches.delete(batch);
+    this.#turns.delete(batch);
+    this.#options.onBatchOver(batch);
+  }
+}
+
+function isCloneable(item: unknown): boolean {
+  try {
+    structuredClone(item);
+    return true;
+  } catch {
+    return false;
+  }
+}

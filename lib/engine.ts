@@ -1,0 +1,287 @@
+import { EventEmitter } from 'node:events';
+import { performance } from 'node:perf_hooks';
+import { Batch, type OutcomeSink } from './batch/batch.ts';
+import { OutcomeStream } from './batch/outcome-stream.ts';
+import type { BatchSummary } from './batch/summary.ts';
+import { EngineCore } from './engine-core.ts';
+import { EngineClosedError, InvalidOptionError } from './errors.ts';
+import type { EngineEvents } from './events.ts';
+import {
+  type CloseOptions,
+  type EngineOptions,
+  type ResolvedRunOptions,
+  resolveCloseOptions,
+  resolveOptions,
+  resolveRunOptions,
+  type RunOptions,
+} from './options.ts';
+import { type Latency, latencyOf } from './shared/latency.ts';
+import { WORK } from './shared/layout.ts';
+import type { HttpItem, HttpValue, Outcome } from './types.ts';
+
+/** What `run` resolves to. */
+export interface BatchResult<Value = unknown> {
+  /** One outcome for each item, in the order of the items. */
+  readonly outcomes: readonly Outcome<Value>[];
+  readonly summary: BatchSummary;
+  /** True if the batch was aborted by its signal or by closing the engine. */
+  readonly aborted: boolean;
+}
+
+/** A snapshot of an engine. Plain data. */
+export interface EngineStats {
+  readonly threads: number;
+  readonly threadsReady: number;
+  readonly concurrency: number;
+  /** Batches that run now. */
+  readonly batches: number;
+  /** Items that wait on the main thread to be handed out. */
+  readonly pending: number;
+  /** Items that wait in a lane for their tokens or start slot. */
+  readonly waiting: number;
+  /** Items whose handler runs. */
+  readonly inFlight: number;
+  /** Since the engine was made. */
+  readonly succeeded: number;
+  readonly failed: number;
+  readonly requestsSent: number;
+  readonly refused: number;
+  readonly cancelled: number;
+  readonly retried: number;
+  readonly rateLimitEvents: number;
+  readonly workerExits: number;
+  /** True while a rate-limit event is being dealt with. */
+  readonly isPaused: boolean;
+  /** How long the engine still waits before it goes on; 0 if it does not. */
+  readonly pauseLeftMs: number;
+  /** Per limit, the scarcest first: all tokens, and how many could be taken now. */
+  readonly tokens: readonly { readonly total: number; readonly free: number }[];
+  /** How long attempts waited for their tokens and start slot, since the engine was made. */
+  readonly waitMs: Latency;
+  /** How long handlers ran, since the engine was made. */
+  readonly durationMs: Latency;
+}
+
+/**
+ * Runs batches of items in worker threads, under the upstream's rate limit. Made by `createEngine`. Engines do not share
+ * their limit: use one engine per quota.
+ */
+export class Engine<Item = HttpItem, Value = HttpValue> {
+  readonly #emitter = new EventEmitter();
+  readonly #core: EngineCore;
+  readonly #streams = new Set<OutcomeStream>();
+  #nextBatch = 1;
+  #isClosing = false;
+  #closed: Promise<void> | undefined;
+
+  /** Use `createEngine`. */
+  constructor(options?: EngineOptions) {
+    this.#core = new EngineCore(resolveOptions(options, process.cwd()), this.#emitter);
+  }
+
+  /**
+   * Run items; resolves when every one has its outcome, and never rejects because of one.
+   *
+   * @param items What the handler takes, one by one. The array is read at once; items are cloned to the threads.
+   * @throws InvalidOptionError (as a rejection) if `items` is not an array or an option is wrong.
+   * @throws EngineClosedError (as a rejection) after `close`.
+   * @throws HandlerLoadError, WorkerStartError (as a rejection) if no thread can take up work.
+   */
+  async run(items: readonly Item[], options?: RunOptions): Promise<BatchResult<Value>> {
+    const resolved = resolveRunOptions(options);
+    if (!Array.isArray(items)) throw new InvalidOptionError('items', items, 'an array of items');
+    this.#throwIfClosed();
+    const outcomes = new Array<Outcome<Value>>(items.length);
+    // Array.from also fills holes, which would otherwise be items without an outcome.
+    const own = Array.from(items as readonly unknown[]);
+    const batch = await new Promise<Batch>((resolve, reject) => {
+      const made: Batch = this.#makeBatch(resolved, {
+        put: (outcome) => {
+          outcomes[outcome.index] = outcome as Outcome<Value>;
+        },
+        end: (error) => (error === undefined ? resolve(made) : reject(error)),
+      });
+      made.fill(own);
+      this.#start(made, resolved.signal);
+    });
+    return { outcomes, summary: batch.summary(), aborted: batch.isAborted };
+  }
+
+  /**
+   * Run items as they come and give outcomes as they finish. What is between the source and the reader is bounded.
+   * Leaving the loop early aborts what is still in work. An error of the source is thrown when all outcomes have been
+   * given; items in work are then aborted.
+   *
+   * A stream cannot start over, so it always retries unfinished items, whatever `retry.scope` says.
+   *
+   * @throws InvalidOptionError if `items` cannot be iterated or an option is wrong.
+   * @throws EngineClosedError after `close`.
+   */
+  stream(items: Iterable<Item> | AsyncIterable<Item>, options?: RunOptions): AsyncGenerator<Outcome<Value>, void, undefined> {
+    const resolved = resolveRunOptions(options);
+    this.#throwIfClosed();
+    if (!isIterable(items)) throw new InvalidOptionError('items', items, 'an iterable or an async iterable of items');
+    return this.#streamOutcomes(items, resolved) as AsyncGenerator<Outcome<Value>, void, undefined>;
+  }
+
+  /** What the engine does at this moment, and did since it was made. */
+  stats(): EngineStats {
+    const { options, pool, dispatcher, recovery, limiter, totals, waitUs, serviceUs } = this.#core;
+    const nowNs = process.hrtime.bigint();
+    const now = { waiting: 0, inFlight: 0, pending: 0, sent: 0, refused: 0, cancelled: 0, retried: 0, done: 0, failed: 0 };
+    for (const { slot } of dispatcher.chunks) {
+      const { work } = slot;
+      if ((work & WORK.called) !== 0) now.inFlight++;
+      else if ((work & WORK.waiting) !== 0) now.waiting++;
+    }
+    for (const batch of dispatcher.batches) {
+      now.pending += batch.pending + batch.delayed.size + batch.lost.length;
+      now.sent += batch.counts.sent;
+      now.refused += batch.counts.refused;
+      now.cancelled += batch.counts.cancelled;
+      now.retried += batch.counts.retried;
+      now.done += batch.done;
+      now.failed += batch.failed;
+    }
+    return {
+      threads: options.threads,
+      threadsReady: pool.ready.length,
+      concurrency: options.concurrency,
+      batches: dispatcher.batches.size,
+      pending: now.pending,
+      waiting: now.waiting,
+      inFlight: now.inFlight,
+      succeeded: totals.succeeded + now.done - now.failed,
+      failed: totals.failed + now.failed,
+      requestsSent: totals.sent + now.sent,
+      refused: totals.refused + now.refused,
+      cancelled: totals.cancelled + now.cancelled,
+      retried: totals.retried + now.retried,
+      rateLimitEvents: recovery.events,
+      workerExits: this.#core.workerExits,
+      isPaused: !dispatcher.isOpen,
+      pauseLeftMs: recovery.pauseLeftMs,
+      tokens: limiter.buckets.map((bucket) => ({ total: bucket.limit.tokens, free: bucket.countFree(nowNs) })),
+      waitMs: latencyOf(waitUs),
+      durationMs: latencyOf(serviceUs),
+    };
+  }
+
+  /** Listen to an event. A listener that throws becomes a warning of the process. */
+  on<E extends keyof EngineEvents>(event: E, listener: (data: EngineEvents[E]) => void): this {
+    this.#emitter.on(event, listener);
+    return this;
+  }
+
+  /** Listen to the next event of a kind only. */
+  once<E extends keyof EngineEvents>(event: E, listener: (data: EngineEvents[E]) => void): this {
+    this.#emitter.once(event, listener);
+    return this;
+  }
+
+  /** Listen no more. */
+  off<E extends keyof EngineEvents>(event: E, listener: (data: EngineEvents[E]) => void): this {
+    this.#emitter.off(event, listener);
+    return this;
+  }
+
+  /**
+   * End the engine: its threads, sockets and timers. Always comes back. Calling it again gives the same promise; calling
+   * it with `'abort'` while it drains aborts what is left.
+   *
+   * @throws InvalidOptionError (as a rejection) for an unknown mode.
+   */
+  async close(options?: CloseOptions): Promise<void> {
+    const { mode } = resolveCloseOptions(options);
+    this.#isClosing = true;
+    for (const stream of this.#streams) stream.stop();
+    if (mode === 'abort') for (const batch of [...this.#core.dispatcher.batches]) this.#core.abort(batch);
+    this.#closed ??= this.#core.idle().then(() => this.#core.destroy());
+    await this.#closed;
+  }
+
+  /** The same as `close()`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #throwIfClosed(): void {
+    if (this.#isClosing) throw new EngineClosedError();
+  }
+
+  #makeBatch(options: ResolvedRunOptions, sink: OutcomeSink, scope = this.#core.options.retry.scope): Batch {
+    const id = this.#nextBatch++;
+    return new Batch({
+      id,
+      rules: { ...this.#core.options.retry, scope },
+      idempotent: options.idempotent,
+      onProgress: options.onProgress,
+      sink,
+      nowMs: () => performance.now(),
+      random: Math.random,
+      onWork: (batch) => this.#core.dispatcher.noteWork(batch),
+      onRetry: (entry, record, delayMs) => {
+        this.#core.scheduleRetry(delayMs);
+        this.#core.emit('retry', {
+          batch: id,
+          index: entry.index,
+          attempt: entry.attempts,
+          code: record.code,
+          delayMs,
+        });
+      },
+    });
+  }
+
+  #start(batch: Batch, signal: AbortSignal | undefined): void {
+    const abort = () => this.#core.abort(batch);
+    if (signal?.aborted) batch.abort();
+    else signal?.addEventListener('abort', abort, { once: true });
+    batch.onOver = () => signal?.removeEventListener('abort', abort);
+    this.#core.start(batch);
+  }
+
+  async *#streamOutcomes(
+    items: Iterable<unknown> | AsyncIterable<unknown>,
+    options: ResolvedRunOptions,
+  ): AsyncGenerator<Outcome, void, undefined> {
+    this.#throwIfClosed();
+    const source = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+    const stream = new OutcomeStream({
+      source,
+      lanes: this.#core.options.concurrency,
+      pump: () => this.#core.dispatcher.pump(),
+      endIfDone: (batch) => this.#core.dispatcher.endIfDone(batch),
+    });
+    const batch = this.#makeBatch(options, stream, 'unfinished');
+    const stop = () => stream.stop();
+    options.signal?.addEventListener('abort', stop, { once: true });
+    this.#streams.add(stream);
+    try {
+      this.#start(batch, options.signal);
+      if (options.signal?.aborted) stream.stop();
+      yield* stream.outcomes(batch);
+    } finally {
+      options.signal?.removeEventListener('abort', stop);
+      stream.stop();
+      this.#streams.delete(stream);
+      this.#core.abort(batch);
+    }
+  }
+}
+
+/**
+ * Make an engine. Its threads start at once; bad options throw at once.
+ *
+ * @throws InvalidOptionError naming the option, the value and what is allowed.
+ */
+export function createEngine(options?: EngineOptions & { readonly handler?: undefined }): Engine<HttpItem, HttpValue>;
+export function createEngine<Item = unknown, Value = unknown>(options: EngineOptions): Engine<Item, Value>;
+export function createEngine(options?: EngineOptions): Engine<unknown, unknown> {
+  return new Engine<unknown, unknown>(options);
+}
+
+function isIterable(items: unknown): items is Iterable<unknown> | AsyncIterable<unknown> {
+  if ((typeof items !== 'object' && typeof items !== 'function') || items === null) return false;
+  return Symbol.iterator in items || Symbol.asyncIterator in items;
+}

@@ -1,0 +1,122 @@
+import type { ControlBlock } from '../shared/control-block.ts';
+import type { PlannedLimit } from './plan.ts';
+import { StartSlots } from './start-slots.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+/**
+ * All limits of an engine, as one thread sees them. An item needs a token of each and, where starts are spaced, a start
+ * slot of each; it gets all of them or none.
+ */
+export class Limiter {
+  readonly buckets: readonly TokenBucket[];
+  readonly #slots: readonly (StartSlots | undefined)[];
+  #retryAtNs = 0n;
+
+  constructor(block: Pick<ControlBlock, 'words' | 'layout'>, limits: readonly PlannedLimit[], threadId: number) {
+    this.buckets = limits.map((limit, index) => new TokenBucket(block, index, limit, threadId));
+    this.#slots = limits.map((limit, index) =>
+      limit.gapNs > 0n ? new StartSlots(block, index, limit.gapNs) : undefined,
+    );
+  }
+
+  /** When to try again after `tryAcquire` has refused. */
+  get retryAtNs(): bigint {
+    return this.#retryAtNs;
+  }
+
+  /** Main thread, before any other thread has the block. */
+  fill(nowNs: bigint): void {
+    for (const bucket of this.buckets) bucket.fill(nowNs);
+  }
+
+  /** Main thread, after a thread's exit: take back what it held. */
+  reclaim(deadThreadId: number, nowNs: bigint): number {
+    return this.buckets.reduce((sum, bucket) => sum + bucket.reclaim(deadThreadId, nowNs), 0);
+  }
+
+  /** Take what one request needs; undefined if it cannot be had now (then see `retryAtNs`). */
+  tryAcquire(nowNs: bigint): Grant | undefined {
+    // A look before anything is taken, only faster: a token that waits for its slot would be taken and given back.
+    for (const slots of this.#slots) {
+      if (slots !== undefined && slots.reservableAtNs > nowNs) {
+        this.#retryAtNs = slots.reservableAtNs;
+        return undefined;
+      }
+    }
+    const grant = new Grant();
+    for (const bucket of this.buckets) {
+      const taken = bucket.take(nowNs);
+      if (taken === undefined) {
+        this.#retryAtNs = bucket.noneBeforeNs;
+        grant.giveBack();
+        return undefined;
+      }
+      grant.add(bucket, taken.token, taken.wordBefore);
+    }
+    let startNs = nowNs;
+    for (const slots of this.#slots) {
+      if (slots === undefined) continue;
+      const slotNs = slots.reserve(nowNs);
+      if (slotNs === undefined) {
+        // Another thread took the slot since the look above. A slot of another limit that is already reserved is lost
+        // with it: one gap later than could be, never earlier.
+        this.#retryAtNs = slots.reservableAtNs;
+        grant.giveBack();
+        return undefined;
+      }
+      if (slotNs > startNs) startNs = slotNs;
+    }
+    grant.startNs = startNs;
+    return grant;
+  }
+}
+
+/**
+ * What one request was granted: a token of each limit and the time of its start. Exactly one of `answered`, `abandoned`
+ * and `giveBack` ends it; whatever comes after that does nothing.
+ */
+export class Grant {
+  /** When the request may start, at most one gap after it was granted. */
+  startNs = 0n;
+  #held: { readonly bucket: TokenBucket; readonly token: number; readonly wordBefore: bigint }[] = [];
+  #sentAtNs: bigint | undefined;
+
+  /** True until the tokens are settled or given back. */
+  get isOpen(): boolean {
+    return this.#held.length > 0;
+  }
+
+  /** True once the request has left. */
+  get isSent(): boolean {
+    return this.#sentAtNs !== undefined;
+  }
+
+  add(bucket: TokenBucket, token: number, wordBefore: bigint): void {
+    this.#held.push({ bucket, token, wordBefore });
+  }
+
+  /** The request has left. */
+  sent(nowNs: bigint): void {
+    if (this.#sentAtNs !== undefined) return;
+    this.#sentAtNs = nowNs;
+    for (const { bucket, token } of this.#held) bucket.sent(token, nowNs);
+  }
+
+  /** The upstream has answered. */
+  answered(nowNs: bigint): void {
+    for (const { bucket, token } of this.#held) bucket.answered(token, this.#sentAtNs, nowNs);
+    this.#held = [];
+  }
+
+  /** Nobody waits for the answer any more. */
+  abandoned(nowNs: bigint): void {
+    for (const { bucket, token } of this.#held) bucket.abandoned(token, this.#sentAtNs, nowNs);
+    this.#held = [];
+  }
+
+  /** The request never left. */
+  giveBack(): void {
+    for (const { bucket, token, wordBefore } of this.#held) bucket.giveBack(token, wordBefore);
+    this.#held = [];
+  }
+}

@@ -1,0 +1,104 @@
+import type { RecordableHistogram } from 'node:perf_hooks';
+import type { MessagePort } from 'node:worker_threads';
+import type { PlannedLimit } from './limit/plan.ts';
+import type { CauseRecord, HttpOptions } from './types.ts';
+import type { Layout } from './shared/layout.ts';
+
+/** All that a thread needs to know, sent once with its port. */
+export interface ThreadSetup {
+  readonly buffer: SharedArrayBuffer;
+  readonly layout: Layout;
+  readonly limits: readonly PlannedLimit[];
+  /** Name of the engine's BroadcastChannel. */
+  readonly channel: string;
+  readonly handlerUrl: string;
+  readonly handlerData: unknown;
+  readonly http: HttpOptions;
+  readonly dispatcherUrl: string | undefined;
+  /** Items that this thread works on at a time. */
+  readonly lanes: number;
+  readonly timeoutMs: number;
+  readonly onRateLimit: 'cancel' | 'drain';
+  /** Shared, live: how long items waited for permission, and how long handlers ran, in microseconds. */
+  readonly waitUs: RecordableHistogram;
+  readonly serviceUs: RecordableHistogram;
+}
+
+/** The first task of a thread. */
+export interface InitTask {
+  readonly kind: 'init';
+  readonly port: MessagePort;
+  readonly setup: ThreadSetup;
+}
+
+/** Items to be worked on one after the other by one lane. */
+export interface ChunkTask {
+  readonly kind: 'chunk';
+  readonly id: number;
+  readonly slot: number;
+  readonly generation: number;
+  readonly batch: number;
+  /** Index of the first item; the others follow, unless `indices` says otherwise. */
+  readonly first: number;
+  readonly indices: readonly number[] | undefined;
+  /** Which attempt this is, per item; all are first attempts without it. */
+  readonly attempts: readonly number[] | undefined;
+  readonly items: readonly unknown[];
+  /** What `run` was told about all items; an item's own word goes before it. */
+  readonly idempotent: boolean | undefined;
+}
+
+/** A task that does nothing: Piscina starts a missing thread when one is queued. */
+export interface NoTask {
+  readonly kind: 'none';
+}
+
+export type Task = InitTask | ChunkTask | NoTask;
+
+/** How one attempt ended. What becomes of the item is decided on the main thread. */
+export const END = {
+  ok: 0,
+  /** Final: `values` has the FailureRecord, as for all ends but `ok`. */
+  fatal: 1,
+  /** May be tried again if that is safe. */
+  retry: 2,
+  /** Refused by the upstream's rate limit. */
+  refused: 3,
+  /** Stopped because of a rate-limit event. No record. */
+  cancelled: 4,
+  /** Stopped because the user aborted the batch. */
+  aborted: 5,
+  /** Claimed, but its handler was never called. No record. */
+  notStarted: 6,
+} as const;
+
+/** Added to an end: the item must not be sent twice. */
+export const NOT_IDEMPOTENT = 16;
+
+/** Ends of items of one chunk, from position `from` on, as columns. */
+export interface Reply {
+  readonly kind: 'reply';
+  readonly id: number;
+  readonly from: number;
+  /** Undefined if all are `ok` and idempotent. */
+  readonly ends: ArrayLike<number> | undefined;
+  readonly values: readonly unknown[];
+  /** Two per item: how long it waited and how long its handler ran, in milliseconds. */
+  readonly times: ArrayLike<number>;
+  /** True if the lane is done with the chunk: what it has not claimed is the main thread's again. */
+  readonly last: boolean;
+  /** How long the lane had the chunk, in milliseconds; with the last reply. */
+  readonly elapsedMs: number;
+}
+
+/** What threads say to the main thread, each through a port of its own. */
+export type ThreadMessage =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'failed'; readonly message: string; readonly cause: CauseRecord | undefined }
+  | { readonly kind: 'limited'; readonly generation: number }
+  | Reply;
+
+/** What goes through the BroadcastChannel, from thread to thread. */
+export type Broadcast =
+  | { readonly kind: 'gate'; readonly generation: number }
+  | { readonly kind: 'abort'; readonly batch: number };

@@ -1,0 +1,21 @@
+/** How waits grow. */
+export interface BackoffOptions {
+  readonly initialMs: number;
+  readonly factor: number;
+  readonly maxMs: number;
+  /** Added on top, as a share of the wait. */
+  readonly jitter: number;
+}
+
+/**
+ * Exponential backoff: `min(maxMs, initialMs * factor^step)` plus up to `jitter` of it, and never less than the
+ * upstream's own hint. The jitter comes on top, also of a hint, so that clients that were refused together do not come
+ * back together.
+ *
+ * @param step 0 for the first wait.
+ * @param random A number from 0 to 1.
+ */
+export function backoffMs(options: BackoffOptions, step: number, random: number, hintMs = 0): number {
+  const grownMs = Math.min(options.maxMs, options.initialMs * options.factor ** step);
+  return Math.max(grownMs, hintMs) * (1 + options.jitter * random);
+}

@@ -1,0 +1,92 @@
+import { type ErrorCode, ERROR_CODES } from '../errors.ts';
+import type { Classify, DetailedVerdict, Settled, Verdict } from '../types.ts';
+import { codeOf, type FailureRecord, read, retryAfterOf, toFailureRecord } from './error-record.ts';
+
+const VERDICTS: readonly string[] = ['ok', 'rate-limit', 'retry', 'fatal'] satisfies Verdict[];
+
+/** What is to become of an attempt whose handler has come back. */
+export type Judgement =
+  | { readonly verdict: 'ok' }
+  | { readonly verdict: 'rate-limit' | 'retry' | 'fatal'; readonly record: FailureRecord };
+
+/** The rules for what a module's own `classify` leaves open. */
+export function classifyByDefault(settled: Settled): DetailedVerdict {
+  if (settled.ok) return { verdict: 'ok' };
+  switch (codeOf(settled.error)) {
+    case 'RATE_LIMITED':
+      return { verdict: 'rate-limit', retryAfterMs: retryAfterOf(settled.error) };
+    case 'NETWORK':
+    case 'TIMEOUT':
+    case 'INVALID_RESPONSE':
+      return { verdict: 'retry', retryAfterMs: retryAfterOf(settled.error) };
+    default:
+      return { verdict: 'fatal' };
+  }
+}
+
+/**
+ * Ask the classifiers in turn; the first that has a verdict decides. A classifier that throws, or says something that
+ * is no verdict, makes the item fail with `HANDLER`: its answer could not be judged, so it must not pass for a success.
+ */
+export function judge(
+  settled: Settled,
+  classifiers: readonly (Classify | undefined)[],
+  possiblyExecuted: boolean,
+): Judgement {
+  let found: DetailedVerdict = classifyByDefault(settled);
+  for (const classify of classifiers) {
+    if (classify === undefined) continue;
+    let said: ReturnType<Classify>;
+    try {
+      said = classify(settled);
+    } catch (error) {
+      return { verdict: 'fatal', record: { ...toFailureRecord(error, possiblyExecuted), code: 'HANDLER' } };
+    }
+    if (said === undefined) continue;
+    const detailed: DetailedVerdict = typeof said === 'object' && said !== null ? said : { verdict: said };
+    if (!VERDICTS.includes(detailed.verdict)) {
+      return { verdict: 'fatal', record: unjudged('classify did not return a verdict.', possiblyExecuted) };
+    }
+    found = detailed;
+    break;
+  }
+  if (found.verdict === 'ok') {
+    if (settled.ok) return { verdict: 'ok' };
+    return { verdict: 'fatal', record: unjudged('classify called a rejection "ok".', possiblyExecuted) };
+  }
+  const record = settled.ok
+    ? recordOfAnswer(settled.value, found)
+    : toFailureRecord(settled.error, possiblyExecuted);
+  if (found.verdict === 'rate-limit') {
+    record.code = 'RATE_LIMITED';
+    record.possiblyExecuted = false;
+  } else if (found.code !== undefined && ERROR_CODES.includes(found.code)) {
+    record.code = found.code;
+  }
+  if (found.message !== undefined) record.message = String(found.message);
+  if (isPositive(found.retryAfterMs)) record.retryAfterMs = found.retryAfterMs;
+  return { verdict: found.verdict, record };
+}
+
+/** An answer came, but it is not a success. */
+function recordOfAnswer(value: unknown, found: DetailedVerdict): FailureRecord {
+  const status = read(value, 'status');
+  const isStatus = typeof status === 'number' && status >= 400;
+  const code: ErrorCode = isStatus ? 'HTTP_STATUS' : 'INVALID_RESPONSE';
+  return {
+    code,
+    name: 'ItemError',
+    message: isStatus ? `The upstream answered with status ${status}.` : `The answer was classified as ${found.verdict}.`,
+    ...(typeof status === 'number' ? { status } : {}),
+    // A client error is the upstream's word that it did not do it; of anything else nobody knows.
+    possiblyExecuted: !(isStatus && status < 500),
+  };
+}
+
+function unjudged(message: string, possiblyExecuted: boolean): FailureRecord {
+  return { code: 'HANDLER', name: 'TypeError', message, possiblyExecuted };
+}
+
+function isPositive(ms: number | undefined): ms is number {
+  return typeof ms === 'number' && Number.isFinite(ms) && ms > 0;
+}

@@ -1,0 +1,102 @@
+/**
+ * The memory map of the control block: the one place that knows where a word stands.
+ *
+ * ```text
+ * byte 0      HEADER    one line: magic, version, and the sizes of everything below
+ * byte 64     GATE      one line: generation, pausedUntilNs
+ * byte 128    CIRCUIT   two lines, reserved for the circuit breaker
+ * byte 256    LIMITS    one line per limit: nextStartNs
+ *             TOKENS    one 64-bit word per token; each limit starts on a line of its own
+ *             SLOTS     one line per work slot: the chunk that a thread works on
+ * ```
+ *
+ * | section | word | bytes | unit, epoch | written by | special values |
+ * |---|---|---|---|---|---|
+ * | HEADER | magic, version, limits, tokens, slots | 4 each | - | the main thread, once | - |
+ * | GATE | generation | 4 | counts rate-limit events | the thread that detects one (CAS g -> g+1) | - |
+ * | GATE | pausedUntilNs | 8 | ns, hrtime | detectors raise it; main clears it when it opens the gate | 0: no hint |
+ * | LIMITS | nextStartNs | 8 | ns, hrtime | any thread (CAS) | 0: no start yet |
+ * | TOKENS | token | 8 | ns, hrtime | its holder; main when the holder died | < 0: held by thread -(t + 1) |
+ * | SLOTS | cursor | 4 | items started | the lane (claims one), main (closes) | -1 - c: closed after c items |
+ * | SLOTS | work | 4 | WORK_* bits | the lane | 0: no item in work |
+ * | SLOTS | sent, refused, cancelled | 4 each | requests or items of this chunk | the lane | - |
+ * | SLOTS | deadlineNs | 8 | ns, hrtime | the lane | 0: the item in work has no deadline (yet) |
+ *
+ * Words that different threads write often stand on lines of 64 bytes of their own, so that no thread slows another by
+ * writing beside it. Tokens are the exception: each is written twice per request, and a line each would make a scan for
+ * a free one eight times as long.
+ */
+export const LINE_BYTES = 64;
+const INTS_PER_LINE = LINE_BYTES / 4;
+const WORDS_PER_LINE = LINE_BYTES / 8;
+
+/** "SLUI", so that a foreign buffer is noticed at once. */
+export const MAGIC = 0x49554c53;
+export const VERSION = 1;
+
+/** Indices of the header's words in an Int32Array over the whole block. */
+export const HEADER = { magic: 0, version: 1, limits: 2, tokens: 3, slots: 4 } as const;
+
+/** The gate's generation: index in an Int32Array over the whole block. */
+export const GENERATION = INTS_PER_LINE;
+/** The gate's pausedUntilNs: index in a BigInt64Array over the whole block. */
+export const PAUSED_UNTIL_NS = WORDS_PER_LINE + 1;
+
+/** First byte of the two lines that the circuit breaker will use. */
+export const CIRCUIT_BYTE = 2 * LINE_BYTES;
+const LIMITS_BYTE = CIRCUIT_BYTE + 2 * LINE_BYTES;
+
+/** Offsets inside a work slot's line: in 32-bit words, but for `deadlineNs`, which counts 64-bit words (byte 32). */
+export const SLOT = { cursor: 0, work: 1, sent: 2, refused: 3, cancelled: 4, deadlineNs: 4 } as const;
+
+/** Bits of a slot's `work` word: what the item in work has reached. */
+export const WORK = {
+  /** An item is claimed and waits for its tokens. */
+  waiting: 1,
+  /** The handler was called. */
+  called: 2,
+  /** The handler said that the request has left, or never says so. */
+  sent: 4,
+  /** The item may be sent twice, so a rate-limit event may cancel it. */
+  idempotent: 8,
+} as const;
+
+/** Sizes from which every offset follows. */
+export interface Sizes {
+  /** Tokens of each limit. */
+  readonly tokens: readonly number[];
+  /** Work slots: chunks that may be with threads at the same time. */
+  readonly slots: number;
+}
+
+/** Where everything of one control block stands. Plain data: it is cloned to the threads. */
+export interface Layout {
+  readonly byteLength: number;
+  /** Per limit: index of its nextStartNs in a BigInt64Array over the whole block. */
+  readonly nextStart: readonly number[];
+  /** Per limit: index of its first token in a BigInt64Array over the whole block, and how many there are. */
+  readonly tokens: readonly { readonly first: number; readonly count: number }[];
+  /** Index of slot 0 in an Int32Array over the whole block. */
+  readonly firstSlot: number;
+  readonly slots: number;
+}
+
+const alignToLine = (byte: number): number => Math.ceil(byte / LINE_BYTES) * LINE_BYTES;
+
+/** Lay out a control block for the given sizes. */
+export function layOut(sizes: Sizes): Layout {
+  const nextStart = sizes.tokens.map((_, limit) => (LIMITS_BYTE + limit * LINE_BYTES) / 8);
+  let byte = LIMITS_BYTE + sizes.tokens.length * LINE_BYTES;
+  const tokens = sizes.tokens.map((count) => {
+    const first = byte / 8;
+    byte = alignToLine(byte + count * 8);
+    return { first, count };
+  });
+  const firstSlot = byte / 4;
+  return { byteLength: byte + sizes.slots * LINE_BYTES, nextStart, tokens, firstSlot, slots: sizes.slots };
+}
+
+/** Index of a slot's first 32-bit word in an Int32Array over the whole block. */
+export function slotIndex(layout: Layout, slot: number): number {
+  return layout.firstSlot + slot * INTS_PER_LINE;
+}

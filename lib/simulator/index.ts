@@ -1,0 +1,21 @@
+export type { Algorithm } from './limiters.ts';
+export { startSimulator } from './simulator.ts';
+export type {
+  Arrival,
+  ArrivalOutcome,
+  Fault,
+  FaultKind,
+  HugeBodyFault,
+  KisOptions,
+  Order,
+  PlainFault,
+  Refusal,
+  RefuseFault,
+  RetryAfter,
+  RetryAfterFault,
+  Simulator,
+  SimulatorOptions,
+  SimulatorStats,
+  SlowBodyFault,
+  StatusFault,
+} from './types.ts';

@@ -1,0 +1,176 @@
+import { setMaxListeners } from 'node:events';
+import { StopError } from '../lib/errors.ts';
+import type { Grant } from '../lib/limit/limiter.ts';
+import { Ticket, type Waiter } from '../lib/limit/waiter.ts';
+import type { HandlerContext, Permit } from '../lib/types.ts';
+
+/** Why an attempt was told to stop. Three reasons, never mixed. */
+export type StopReason = StopError['code'];
+
+const STOP_MESSAGES: Record<StopReason, string> = {
+  CANCELLED: 'Cancelled: the upstream reported its rate limit, and the item will run again.',
+  TIMEOUT: 'The attempt took longer than its timeout.',
+  ABORTED: 'The batch was aborted.',
+};
+
+/** What an attempt needs of the thread it runs in. */
+export interface AttemptHost {
+  readonly waiter: Waiter | undefined;
+  nowNs(): bigint;
+  /** May this attempt send its first request? */
+  mayStart(): boolean;
+  /** A request of this attempt has left. */
+  onSent(): void;
+  /** The clock of the timeout stands still while a further token is awaited. */
+  onWaiting(): void;
+  onWaited(waitedNs: bigint): void;
+}
+
+/**
+ * One attempt at one item: the context that the handler gets. It is never used again, so whatever a handler does with
+ * it after it has settled reaches no later item.
+ */
+export class Attempt implements HandlerContext {
+  readonly index: number;
+  readonly attempt: number;
+  readonly threadId: number;
+  readonly state: unknown;
+  readonly #host: AttemptHost;
+  readonly #grants: Grant[] = [];
+  #controller: AbortController | undefined;
+  #stopReason: StopReason | undefined;
+  #ticket: Ticket | undefined;
+  #isSent = false;
+  #isAnswered = false;
+  #isOver = false;
+
+  constructor(host: AttemptHost, index: number, attempt: number, threadId: number, state: unknown, grant?: Grant) {
+    this.#host = host;
+    this.index = index;
+    this.attempt = attempt;
+    this.threadId = threadId;
+    this.state = state;
+    if (grant !== undefined) this.#grants.push(grant);
+  }
+
+  // Static, so that none of this is a property that a handler can reach.
+  static stop(attempt: Attempt, reason: StopReason): void {
+    attempt.#stop(reason);
+  }
+  static stopReason(attempt: Attempt): StopReason | undefined {
+    return attempt.#stopReason;
+  }
+  static isSent(attempt: Attempt): boolean {
+    return attempt.#isSent;
+  }
+  static isAnswered(attempt: Attempt): boolean {
+    return attempt.#isAnswered;
+  }
+  static settle(attempt: Attempt, how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): boolean {
+    return attempt.#settle(how, nowNs);
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      // A handler may start many requests with it; more than ten listeners are no leak here.
+      setMaxListeners(0, this.#controller.signal);
+      if (this.#stopReason !== undefined) this.#controller.abort(stopError(this.#stopReason));
+    }
+    return this.#controller.signal;
+  }
+
+  sent(): void {
+    if (this.#isOver || this.#isSent) return;
+    this.#isSent = true;
+    this.#host.onSent();
+    this.#grants[0]?.sent(this.#host.nowNs());
+  }
+
+  answered(): void {
+    if (this.#isOver || this.#isAnswered) return;
+    this.#isAnswered = true;
+    this.#grants[0]?.answered(this.#host.nowNs());
+  }
+
+  throwIfStopped(): void {
+    if (this.#stopReason === undefined && !this.#isSent && !this.#host.mayStart()) this.#stop('CANCELLED');
+    if (this.#stopReason !== undefined) throw this.#reason();
+    if (this.#isOver) throw new StopError('ABORTED', 'The item has already settled.');
+  }
+
+  async acquire(): Promise<Permit> {
+    this.throwIfStopped();
+    const grant = await this.#acquireGrant();
+    const host = this.#host;
+    let isSent = false;
+    return {
+      sent: () => {
+        if (isSent || this.#isOver) return;
+        isSent = true;
+        this.#isSent = true;
+        host.onSent();
+        grant?.sent(host.nowNs());
+      },
+      answered: () => {
+        if (!this.#isOver) grant?.answered(host.nowNs());
+      },
+    };
+  }
+
+  async #acquireGrant(): Promise<Grant | undefined> {
+    const { waiter } = this.#host;
+    if (waiter === undefined) return undefined;
+    const askedNs = this.#host.nowNs();
+    let got: Grant | Ticket | undefined = waiter.acquire(askedNs);
+    if (got instanceof Ticket) {
+      this.#ticket = got;
+      this.#host.onWaiting();
+      got = await got.granted;
+      this.#ticket = undefined;
+      // Once the attempt has settled, the lane's deadline belongs to another one.
+      if (!this.#isOver) this.#host.onWaited(this.#host.nowNs() - askedNs);
+    }
+    if (got === undefined) throw this.#reason();
+    try {
+      this.throwIfStopped();
+    } catch (error) {
+      got.giveBack();
+      waiter.look();
+      throw error;
+    }
+    this.#grants.push(got);
+    return got;
+  }
+
+  #reason(): StopError {
+    return (this.#controller?.signal.reason as StopError | undefined) ?? stopError(this.#stopReason ?? 'ABORTED');
+  }
+
+  #stop(reason: StopReason): void {
+    if (this.#isOver || this.#stopReason !== undefined) return;
+    this.#stopReason = reason;
+    if (this.#ticket !== undefined) this.#host.waiter?.cancel(this.#ticket);
+    this.#controller?.abort(stopError(reason));
+  }
+
+  /** Settle all tokens that are still open. True if one was given back. */
+  #settle(how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): boolean {
+    this.#isOver = true;
+    if (this.#ticket !== undefined) this.#host.waiter?.cancel(this.#ticket);
+    let gaveBack = false;
+    for (const grant of this.#grants) {
+      if (!grant.isOpen) continue;
+      if (how === 'answered') grant.answered(nowNs);
+      else if (how === 'notSent' && !grant.isSent) {
+        grant.giveBack();
+        gaveBack = true;
+      } else grant.abandoned(nowNs);
+    }
+    return gaveBack;
+  }
+}
+
+function stopError(reason: StopReason): StopError {
+  return new StopError(reason, STOP_MESSAGES[reason]);
+}

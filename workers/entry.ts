@@ -1,0 +1,40 @@
+import type { MessagePort } from 'node:worker_threads';
+import { toCauseRecord } from '../lib/recover/error-record.ts';
+import type { InitTask, Task, ThreadMessage } from '../lib/protocol.ts';
+import { configureHttp } from './http-config.ts';
+import { loadHandler } from './load-handler.ts';
+import { Thread } from './thread.ts';
+
+let thread: Thread | undefined;
+
+/**
+ * What Piscina calls in a worker thread, for every task. Results go through the thread's own port: a reply through
+ * Piscina would be lost with the thread, or taken for that of a handler that threw `null`.
+ */
+export default async function entry(task: Task): Promise<number> {
+  if (task.kind === 'init') {
+    await init(task);
+    return 0;
+  }
+  if (task.kind === 'chunk') await thread?.execute(task);
+  return 0;
+}
+
+async function init({ port, setup }: InitTask): Promise<void> {
+  try {
+    configureHttp({ options: setup.http, lanes: setup.lanes, dispatcherUrl: setup.dispatcherUrl });
+    thread = new Thread(setup, port, await loadHandler(setup.handlerUrl, setup.handlerData));
+    tell(port, { kind: 'ready' });
+  } catch (error) {
+    const record = toCauseRecord(error);
+    tell(port, {
+      kind: 'failed',
+      message: record?.message ?? 'The handler module could not be loaded.',
+      cause: record?.cause,
+    });
+  }
+}
+
+function tell(port: MessagePort, message: ThreadMessage): void {
+  port.postMessage(message);
+}

@@ -1,0 +1,129 @@
+import { ItemError } from '../lib/errors.ts';
+import { parseHttpDate, parseRetryAfter } from '../lib/recover/retry-after.ts';
+import type { Classify, DetailedVerdict, HandlerContext, HttpItem, HttpValue, Settled, Verdict } from '../lib/types.ts';
+import { decodeContent, firstHeader, parseBody } from './http-body.ts';
+import { loadClient, readyClient } from './http-client.ts';
+import { FinalResponseError } from './http-errors.ts';
+import { type Answer, exchange } from './http-exchange.ts';
+import { buildRequest, describeTarget, isIdempotentItem, isRedirect, redirectRequest, type WireRequest } from './http-request.ts';
+import { withTraits } from './traits.ts';
+
+export type {
+  DetailedVerdict,
+  HandlerContext,
+  HttpItem,
+  HttpOptions,
+  HttpValue,
+  Settled,
+  Verdict,
+} from '../lib/types.ts';
+
+/**
+ * The built-in HTTP handler: one request per item, over one undici Agent per thread.
+ *
+ * It returns the answer whatever its status, so that a `classify` beside it can look at the body:
+ * - `headers` have lower-case names; a field that came several times is an array.
+ * - `body` is parsed if the content type is JSON (`null` if empty), otherwise text; see `http.responseType`. With a
+ *   status of 400 or more a body never hides the status: broken JSON is returned as text, and a body that cannot be
+ *   read (too large, cut short, badly compressed) as `null`.
+ * - A redirect is followed up to `http.maxRedirects` times (default 0), each hop for a token of its own. One that is not
+ *   followed is an answer like any other, with its `location`. To another origin go only `accept`, `accept-language`,
+ *   `user-agent` and `content-type`.
+ *
+ * Every request says that it accepts anything, and `user-agent: sluicegate`, unless `http.headers` or the item say
+ * otherwise. Compression is not asked for, but undone if it comes (gzip, deflate, br).
+ *
+ * @throws ItemError `HANDLER` (the item is not a valid request), `NETWORK` (no or half an answer) or `INVALID_RESPONSE`
+ * (broken JSON, larger than `http.maxBodyBytes`, too many redirects)
+ * @throws HandlerLoadError if the module of `http.dispatcher` does not work
+ * @throws StopError if the item is told to stop
+ */
+async function http(item: HttpItem, context: HandlerContext): Promise<HttpValue> {
+  const client = readyClient() ?? (await loadClient());
+  let request = buildRequest(item, client);
+  let answer = await exchange(client.dispatcher, request, context, context, client.maxBodyBytes);
+  let location: string | undefined;
+  for (let hop = 0; client.maxRedirects > 0 && (location = locationOf(answer)) !== undefined; hop++) {
+    if (hop === client.maxRedirects) {
+      throw new FinalResponseError(`${describeTarget(request)}: more than ${hop} redirects.`, answer.status);
+    }
+    request = redirectRequest(request, answer.status, location);
+    answer = await followOn(client.dispatcher, request, context, client.maxBodyBytes);
+  }
+  const { status, headers } = answer;
+  let { bytes } = answer;
+  if (bytes !== null && bytes.length > 0 && Object.hasOwn(headers, 'content-encoding')) {
+    const encoding = String(headers['content-encoding']);
+    bytes = await decodeContent(bytes, encoding, status, client.maxBodyBytes, request);
+  }
+  return { status, headers, body: bytes === null ? null : parseBody(bytes, headers, status, client.responseType, request) };
+}
+
+function locationOf(answer: Answer): string | undefined {
+  return isRedirect(answer.status) ? firstHeader(answer.headers, 'location') : undefined;
+}
+
+/** A further request for the same item: it needs its own token, and from now on something has been sent. */
+async function followOn(
+  dispatcher: Parameters<typeof exchange>[0],
+  request: WireRequest,
+  context: HandlerContext,
+  maxBodyBytes: number,
+): Promise<Answer> {
+  const permit = await context.acquire();
+  try {
+    return await exchange(dispatcher, request, context, permit, maxBodyBytes);
+  } catch (error) {
+    if (!(error instanceof ItemError) || !error.notSent) throw error;
+    throw new ItemError(error.code, error.message, { cause: error.cause });
+  }
+}
+
+/**
+ * The verdict on what the HTTP handler returned or threw; the engine's rules for it, too.
+ *
+ * - `rate-limit`: 429, and 503 with a `Retry-After` that says when
+ * - `retry`: other 5xx, network errors, answers that arrived damaged
+ * - `fatal`: 4xx, answers that break a limit (`maxBodyBytes`, `maxRedirects`)
+ * - `ok`: everything else, also a redirect that was not followed
+ * - `undefined`, for the engine to decide: other errors
+ *
+ * `retryAfterMs` is there whenever the answer has it.
+ */
+export function classify(settled: Settled<HttpValue, HttpItem>): Verdict | DetailedVerdict | undefined {
+  if (settled.ok) return classifyAnswer(settled.value);
+  const { error } = settled;
+  if (!(error instanceof ItemError)) return undefined;
+  if (error.code === 'NETWORK') return 'retry';
+  if (error.code === 'INVALID_RESPONSE') return error instanceof FinalResponseError ? 'fatal' : 'retry';
+  return undefined;
+}
+
+function classifyAnswer(value: HttpValue): Verdict | DetailedVerdict {
+  const { status } = value;
+  if (status < 400) return 'ok';
+  if (status < 500 && status !== 429) return 'fatal';
+  const retryAfterMs = retryAfterOf(value);
+  const refused = status === 429 || (status === 503 && retryAfterMs !== undefined);
+  return { verdict: refused ? 'rate-limit' : 'retry', retryAfterMs };
+}
+
+/** The hint of an answer when to come back, in milliseconds. A date is read by the server's own clock if it sent it. */
+export function retryAfterOf({ headers }: HttpValue): number | undefined {
+  const nowMs = Date.now();
+  const serverTime = firstHeader(headers, 'date');
+  const hint = Object.hasOwn(headers, 'retry-after') ? headers['retry-after'] : undefined;
+  return parseRetryAfter(hint, (serverTime === undefined ? undefined : parseHttpDate(serverTime, nowMs)) ?? nowMs);
+}
+
+/** Once per thread, before the first item: loads the client, so that an option that does not work is found out at once. */
+export async function setup(): Promise<void> {
+  await loadClient();
+}
+
+export default withTraits(http, {
+  reportsSent: true,
+  isIdempotent: isIdempotentItem,
+  // It judges nothing but what this handler returned or threw.
+  classify: classify as Classify,
+});

@@ -1,0 +1,264 @@
+import type { MessagePort } from 'node:worker_threads';
+import { Grant } from '../lib/limit/limiter.ts';
+import { Ticket } from '../lib/limit/waiter.ts';
+import { type ChunkTask, END, NOT_IDEMPOTENT } from '../lib/protocol.ts';
+import { judge } from '../lib/recover/classify.ts';
+import { read } from '../lib/recover/error-record.ts';
+import { abortedRecord, timeoutRecord } from '../lib/recover/stop-records.ts';
+import { WORK } from '../lib/shared/layout.ts';
+import { WorkSlot } from '../lib/shared/work-slot.ts';
+import { Attempt, type AttemptHost, type StopReason } from './attempt.ts';
+import { ReplyBuffer } from './reply-buffer.ts';
+import type { Verdict } from '../lib/types.ts';
+import type { Thread } from './thread.ts';
+import type { HandlerTraits } from './traits.ts';
+
+/** A chunk that takes longer than this gives back what it has not started, so that idle lanes elsewhere can do it. */
+const CHUNK_BUDGET_NS = 8_000_000n;
+
+/** Works on one item at a time. */
+export class Lane implements AttemptHost {
+  readonly #thread: Thread;
+  readonly #port: MessagePort;
+  #chunk: ChunkTask | undefined;
+  #slot: WorkSlot | undefined;
+  #reply: ReplyBuffer | undefined;
+  #attempt: Attempt | undefined;
+  #ticket: Ticket | undefined;
+  /** Set while the item in work waits for its tokens and was told to stop. */
+  #stoppedWaiting: StopReason | undefined;
+  #isIdempotent = true;
+  /** When the attempt in work has had its time; 0 while there is none. */
+  deadlineNs = 0n;
+
+  constructor(thread: Thread, port: MessagePort) {
+    this.#thread = thread;
+    this.#port = port;
+  }
+
+  get waiter() {
+    return this.#thread.waiter;
+  }
+
+  nowNs(): bigint {
+    return process.hrtime.bigint();
+  }
+
+  mayStart(): boolean {
+    return this.#chunk !== undefined && this.#thread.gate.isOpenFor(this.#chunk.generation);
+  }
+
+  onSent(): void {
+    const slot = this.#slot;
+    if (slot === undefined) return;
+    slot.work |= WORK.sent;
+    slot.countSent();
+  }
+
+  onWaiting(): void {
+    this.#pausedDeadlineNs = this.deadlineNs;
+    this.#setDeadline(0n);
+  }
+  #pausedDeadlineNs = 0n;
+
+  onWaited(waitedNs: bigint): void {
+    if (this.#attempt !== undefined) this.#setDeadline(this.#pausedDeadlineNs + waitedNs);
+  }
+
+  /** Send the ends that are done but not yet sent, for a chunk that has met a slow item. */
+  flush(): void {
+    if (this.#reply?.isPending) this.#reply.flush();
+  }
+
+  /** A rate-limit event: stop what may be stopped of any generation below this one. */
+  stopBelow(generation: number): void {
+    const chunk = this.#chunk;
+    if (chunk === undefined || ((chunk.generation - generation) | 0) >= 0) return;
+    if (this.#attempt === undefined) this.#stopWaiting('CANCELLED');
+    else if (this.#isIdempotent && this.#thread.cancelsInFlight) Attempt.stop(this.#attempt, 'CANCELLED');
+  }
+
+  /** The user aborted a batch. */
+  stopBatch(batch: number): void {
+    if (this.#chunk?.batch !== batch) return;
+    if (this.#attempt === undefined) this.#stopWaiting('ABORTED');
+    else Attempt.stop(this.#attempt, 'ABORTED');
+  }
+
+  /** The attempt in work has had its time. */
+  timeOut(): void {
+    if (this.#attempt !== undefined) Attempt.stop(this.#attempt, 'TIMEOUT');
+  }
+
+  #stopWaiting(reason: StopReason): void {
+    if (this.#ticket === undefined) return;
+    this.#stoppedWaiting = reason;
+    this.waiter?.cancel(this.#ticket);
+  }
+
+  /** Work on a chunk until it is done, closed, over its budget, or the gate is closed. */
+  async run(chunk: ChunkTask): Promise<void> {
+    const reply = new ReplyBuffer(this.#port, chunk.id);
+    const slot = new WorkSlot(this.#thread.block, chunk.slot);
+    this.#chunk = chunk;
+    this.#slot = slot;
+    this.#reply = reply;
+    const count = chunk.items.length;
+    const startedNs = this.nowNs();
+    for (let position = 0; position < count; position++) {
+      if (!this.mayStart()) break;
+      if (position > 0 && this.nowNs() - startedNs > CHUNK_BUDGET_NS) break;
+      if (!slot.claim(position)) break;
+      await this.#runItem(chunk, slot, reply, position);
+      if (count > 1 && reply.isPending) this.#thread.flushSoon();
+    }
+    this.#chunk = undefined;
+    this.#slot = undefined;
+    this.#reply = undefined;
+    reply.flush(true, Number(this.nowNs() - startedNs) / 1e6);
+  }
+
+  async #runItem(chunk: ChunkTask, slot: WorkSlot, reply: ReplyBuffer, position: number): Promise<void> {
+    const { handler, timeoutNs } = this.#thread;
+    const item = chunk.items[position];
+    const isIdempotent = mayRunTwice(item, chunk, handler.traits);
+    this.#isIdempotent = isIdempotent;
+    const marks = isIdempotent ? WORK.idempotent : 0;
+    slot.work = WORK.waiting | marks;
+
+    const askedNs = this.nowNs();
+    let startNs = askedNs;
+    let grant: Grant | undefined;
+    if (this.waiter !== undefined) {
+      let got: Grant | Ticket | undefined = this.waiter.acquire(askedNs);
+      if (got instanceof Ticket) {
+        this.#stoppedWaiting = undefined;
+        this.#ticket = got;
+        got = await got.granted;
+        this.#ticket = undefined;
+        startNs = this.nowNs();
+      }
+      grant = got;
+      // The gate may have closed between the grant and this moment: nothing was sent, so the token is as it was.
+      if (grant === undefined || !this.mayStart()) {
+        if (grant !== undefined) {
+          grant.giveBack();
+          this.waiter.look();
+        }
+        const end = this.#stoppedWaiting === 'ABORTED' && grant === undefined ? END.aborted : END.notStarted;
+        const waitedMs = Number(startNs - askedNs) / 1e6;
+        reply.add(end, end === END.aborted ? abortedRecord(false) : undefined, waitedMs, 0);
+        slot.work = 0;
+        return;
+      }
+      this.#thread.recordWait(startNs - askedNs);
+    }
+
+    const attempt = new Attempt(
+      this,
+      chunk.indices?.[position] ?? chunk.first + position,
+      chunk.attempts?.[position] ?? 1,
+      this.#thread.threadId,
+      handler.state,
+      grant,
+    );
+    this.#attempt = attempt;
+    const { reportsSent } = handler.traits;
+    if (!reportsSent) slot.countSent();
+    slot.work = WORK.called | marks | (reportsSent ? 0 : WORK.sent);
+    this.#setDeadline(startNs + timeoutNs);
+
+    let settled: { ok: true; value: unknown } | { ok: false; error: unknown };
+    try {
+      const returned = handler.handle(item, attempt);
+      settled = { ok: true, value: isThenable(returned) ? await returned : returned };
+    } catch (error) {
+      settled = { ok: false, error };
+    }
+
+    const endNs = this.nowNs();
+    this.#attempt = undefined;
+    this.#setDeadline(0n);
+    this.#thread.recordService(endNs - startNs);
+    const { end, value } = this.#judge(settled, attempt, chunk, item, endNs);
+    if (end === END.cancelled) slot.countCancelled();
+    if (end === END.refused) slot.countRefused();
+    reply.add(
+      isIdempotent ? end : end | NOT_IDEMPOTENT,
+      value,
+      Number(startNs - askedNs) / 1e6,
+      Number(endNs - startNs) / 1e6,
+    );
+    // What must not run twice is reported before anything else happens: if this thread dies, its end is known.
+    if (!isIdempotent) reply.flush();
+    slot.work = 0;
+  }
+
+  /** Settle the tokens and say how the attempt ended. */
+  #judge(
+    settled: { ok: true; value: unknown } | { ok: false; error: unknown },
+    attempt: Attempt,
+    chunk: ChunkTask,
+    item: unknown,
+    endNs: bigint,
+  ): { end: number; value: unknown } {
+    const thread = this.#thread;
+    const { reportsSent } = thread.handler.traits;
+    const isSent = Attempt.isSent(attempt) || !reportsSent;
+    const stopReason = Attempt.stopReason(attempt);
+
+    if (!settled.ok && stopReason !== undefined) {
+      this.#settle(attempt, reportsSent && !Attempt.isSent(attempt) ? 'notSent' : 'abandoned', endNs);
+      if (stopReason === 'CANCELLED') return { end: END.cancelled, value: undefined };
+      if (stopReason === 'ABORTED') return { end: END.aborted, value: abortedRecord(isSent) };
+      return { end: END.retry, value: timeoutRecord(Number(thread.timeoutNs) / 1e6, isSent) };
+    }
+
+    const notSent = !settled.ok && ((reportsSent && !isSent) || read(settled.error, 'notSent') === true);
+    const judgement = judge(
+      { ...settled, item, attempt: attempt.attempt } as Parameters<typeof judge>[0],
+      thread.classifiers,
+      isSent && !notSent,
+    );
+    const isAnswer = settled.ok ? !isGatewayWord(settled.value, judgement.verdict) : judgement.verdict === 'rate-limit';
+    this.#settle(attempt, isAnswer ? 'answered' : notSent ? 'notSent' : 'abandoned', endNs);
+
+    switch (judgement.verdict) {
+      case 'ok':
+        return { end: END.ok, value: (settled as { value: unknown }).value };
+      case 'rate-limit':
+        thread.closeGate(chunk.generation, judgement.record.retryAfterMs, endNs);
+        return { end: END.refused, value: judgement.record };
+      case 'retry':
+        return { end: END.retry, value: judgement.record };
+      case 'fatal':
+        return { end: END.fatal, value: judgement.record };
+    }
+  }
+
+  #settle(attempt: Attempt, how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): void {
+    if (Attempt.settle(attempt, how, nowNs)) this.waiter?.look();
+  }
+
+  #setDeadline(ns: bigint): void {
+    this.deadlineNs = ns;
+    if (this.#slot !== undefined) this.#slot.deadlineNs = ns;
+    if (ns > 0n) this.#thread.watchDeadline(ns);
+  }
+}
+
+function mayRunTwice(item: unknown, chunk: ChunkTask, traits: HandlerTraits): boolean {
+  const said = read(item, 'idempotent');
+  if (typeof said === 'boolean') return said;
+  return chunk.idempotent ?? traits.isIdempotent(item);
+}
+
+/** A gateway that got no answer proves nothing about what is behind it: the request may still be counted later. */
+function isGatewayWord(value: unknown, verdict: Verdict): boolean {
+  const status = verdict === 'ok' ? undefined : read(value, 'status');
+  return status === 502 || status === 504;
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (typeof value === 'object' || typeof value === 'function') && value !== null && 'then' in value;
+}

@@ -1,0 +1,150 @@
+import { BroadcastChannel, type MessagePort, threadId } from 'node:worker_threads';
+import { recordMs } from '../lib/shared/latency.ts';
+import { Limiter } from '../lib/limit/limiter.ts';
+import { nsFromMs } from '../lib/limit/plan.ts';
+import { Waiter } from '../lib/limit/waiter.ts';
+import type { Broadcast, ChunkTask, ThreadMessage, ThreadSetup } from '../lib/protocol.ts';
+import { type ControlBlock, openControlBlock } from '../lib/shared/control-block.ts';
+import { Gate } from '../lib/shared/gate.ts';
+import type { Classify } from '../lib/types.ts';
+import { Lane } from './lane.ts';
+import type { LoadedHandler } from './load-handler.ts';
+
+/** Lanes give the event loop a turn at least this often, so that broadcasts, timers and sockets are served. */
+const TURN_NS = 4_000_000n;
+/** Ends that are done but not sent wait no longer than this for the rest of their chunk. */
+const FLUSH_MS = 5;
+
+/** This worker thread: its lanes, its queue of chunks, its place in the engine. */
+export class Thread {
+  readonly threadId = threadId;
+  readonly block: ControlBlock;
+  readonly gate: Gate;
+  readonly waiter: Waiter | undefined;
+  readonly handler: LoadedHandler;
+  readonly classifiers: readonly (Classify | undefined)[];
+  readonly timeoutNs: bigint;
+  readonly cancelsInFlight: boolean;
+  readonly #setup: ThreadSetup;
+  readonly #port: MessagePort;
+  readonly #channel: BroadcastChannel;
+  readonly #lanes: Lane[];
+  readonly #idle: Lane[];
+  readonly #queue: { readonly chunk: ChunkTask; readonly done: () => void }[] = [];
+  #lastTurnNs = 0n;
+  #turn: Promise<void> | undefined;
+  #flushTimer: NodeJS.Timeout | undefined;
+  #deadlineTimer: NodeJS.Timeout | undefined;
+
+  constructor(setup: ThreadSetup, port: MessagePort, handler: LoadedHandler) {
+    this.#setup = setup;
+    this.#port = port;
+    this.handler = handler;
+    this.classifiers = [handler.classify, handler.traits.classify];
+    this.block = openControlBlock(setup.buffer, setup.layout);
+    this.gate = new Gate(this.block);
+    this.waiter =
+      setup.limits.length > 0 ? new Waiter(new Limiter(this.block, setup.limits, threadId)) : undefined;
+    this.timeoutNs = nsFromMs(setup.timeoutMs);
+    this.cancelsInFlight = setup.onRateLimit === 'cancel';
+    this.#lanes = Array.from({ length: setup.lanes }, () => new Lane(this, port));
+    this.#idle = [...this.#lanes];
+    this.#channel = new BroadcastChannel(setup.channel);
+    this.#channel.onmessage = (event) => this.#hear((event as { data: Broadcast }).data);
+  }
+
+  /** Work on a chunk, now or when a lane is free; resolves when it is done. */
+  execute(chunk: ChunkTask): Promise<void> {
+    this.#lastTurnNs = process.hrtime.bigint();
+    return new Promise((done) => {
+      this.#queue.push({ chunk, done });
+      const lane = this.#idle.pop();
+      if (lane !== undefined) this.#serve(lane).catch(crash);
+    });
+  }
+
+  async #serve(lane: Lane): Promise<void> {
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+      await lane.run(next.chunk);
+      next.done();
+      if (process.hrtime.bigint() - this.#lastTurnNs > TURN_NS) await this.#nextTurn();
+    }
+    this.#idle.push(lane);
+  }
+
+  /** One turn of the event loop, shared by all lanes that wait for it. */
+  #nextTurn(): Promise<void> {
+    this.#turn ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#lastTurnNs = process.hrtime.bigint();
+        this.#turn = undefined;
+        resolve();
+      });
+    });
+    return this.#turn;
+  }
+
+  /** The upstream refused a request of this generation: close the gate, and be the first to tell everybody. */
+  closeGate(generation: number, retryAfterMs: number | undefined, nowNs: bigint): void {
+    if (retryAfterMs !== undefined) this.gate.pauseUntil(nowNs + nsFromMs(retryAfterMs));
+    if (!this.gate.close(generation)) return;
+    const closed = this.gate.generation;
+    this.#channel.postMessage({ kind: 'gate', generation: closed } satisfies Broadcast);
+    this.#port.postMessage({ kind: 'limited', generation: closed } satisfies ThreadMessage);
+    // A channel does not deliver to its own sender.
+    this.#stopBelow(closed);
+  }
+
+  /** Let a lane's finished ends be sent soon, if its chunk takes long. */
+  flushSoon(): void {
+    this.#flushTimer ??= setTimeout(() => {
+      this.#flushTimer = undefined;
+      for (const lane of this.#lanes) lane.flush();
+    }, FLUSH_MS);
+  }
+
+  /** See to it that the lane with this deadline is told when it has passed. One timer serves all lanes. */
+  watchDeadline(deadlineNs: bigint): void {
+    // All attempts have the same time and a wait only moves a deadline on, so a timer that is set is early enough.
+    if (this.#deadlineTimer !== undefined) return;
+    const ms = Number(deadlineNs - process.hrtime.bigint()) / 1e6;
+    this.#deadlineTimer = setTimeout(() => this.#timeOut(), Math.min(Math.max(1, Math.ceil(ms)), 2 ** 31 - 1));
+  }
+
+  recordWait(waitNs: bigint): void {
+    recordMs(this.#setup.waitUs, Number(waitNs) / 1e6);
+  }
+
+  recordService(serviceNs: bigint): void {
+    recordMs(this.#setup.serviceUs, Number(serviceNs) / 1e6);
+  }
+
+  #timeOut(): void {
+    this.#deadlineTimer = undefined;
+    const nowNs = process.hrtime.bigint();
+    let earliestNs = 0n;
+    for (const lane of this.#lanes) {
+      const { deadlineNs } = lane;
+      if (deadlineNs === 0n) continue;
+      if (deadlineNs <= nowNs) lane.timeOut();
+      else if (earliestNs === 0n || deadlineNs < earliestNs) earliestNs = deadlineNs;
+    }
+    if (earliestNs > 0n) this.watchDeadline(earliestNs);
+  }
+
+  #hear(message: Broadcast): void {
+    if (message.kind === 'gate') this.#stopBelow(message.generation);
+    else for (const lane of this.#lanes) lane.stopBatch(message.batch);
+  }
+
+  #stopBelow(generation: number): void {
+    for (const lane of this.#lanes) lane.stopBelow(generation);
+  }
+}
+
+/** A fault of ours must not leave a chunk without an answer: end the thread, and the main thread sees to its items. */
+function crash(error: unknown): void {
+  setImmediate(() => {
+    throw error;
+  });
+}
