@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { BroadcastChannel } from 'node:worker_threads';
 import type { Batch } from './batch/batch.ts';
 import { Dispatcher } from './batch/dispatcher.ts';
+import { EngineClosedError } from './errors.ts';
 import type { EngineEvents } from './events.ts';
 import { Limiter } from './limit/limiter.ts';
 import { planLimits } from './limit/plan.ts';
@@ -43,6 +44,7 @@ export class EngineCore {
   #retryTimer: NodeJS.Timeout | undefined;
   #retryDueMs = Number.POSITIVE_INFINITY;
   #onIdle: (() => void)[] = [];
+  #onReady: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
 
   constructor(options: ResolvedOptions, emitter: EventEmitter) {
     this.options = options;
@@ -104,7 +106,10 @@ export class EngineCore {
         serviceUs: this.serviceUs,
       },
       {
-        onReady: () => this.dispatcher.pump(),
+        onReady: () => {
+          this.dispatcher.pump();
+          this.#settleReady();
+        },
         onMessage: (thread, message) => {
           // Also at a reply: the thread that closed the gate may have died before it could say so.
           this.recovery.notice();
@@ -119,6 +124,7 @@ export class EngineCore {
         onFailed: (error) => {
           this.failure = error;
           this.dispatcher.failAll(error);
+          this.#settleReady();
         },
       },
     );
@@ -166,6 +172,14 @@ export class EngineCore {
     callSafely(() => this.#emitter.emit(event, data));
   }
 
+  /** Resolves when all threads are ready; rejects when they never will be. */
+  ready(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#onReady.push({ resolve, reject });
+      this.#settleReady();
+    });
+  }
+
   /** Resolves when no batch is left. */
   idle(): Promise<void> {
     if (this.dispatcher.batches.size === 0) return Promise.resolve();
@@ -174,10 +188,21 @@ export class EngineCore {
 
   /** End all threads and free everything. No batch may be left. */
   async destroy(): Promise<void> {
+    this.failure ??= new EngineClosedError();
+    this.#settleReady();
     this.recovery.close();
     this.#stopTimers();
     this.#channel.close();
     await this.pool.destroy();
+  }
+
+  #settleReady(): void {
+    const { failure } = this;
+    if (failure === undefined && this.pool.ready.length < this.options.threads) return;
+    for (const waiting of this.#onReady.splice(0)) {
+      if (failure === undefined) waiting.resolve();
+      else waiting.reject(failure);
+    }
   }
 
   #broadcast(message: Broadcast): void {

@@ -10,10 +10,10 @@ import {
   type CloseOptions,
   type EngineOptions,
   type ResolvedRunOptions,
+  type RunOptions,
   resolveCloseOptions,
   resolveOptions,
   resolveRunOptions,
-  type RunOptions,
 } from './options.ts';
 import { type Latency, latencyOf } from './shared/latency.ts';
 import { WORK } from './shared/layout.ts';
@@ -117,18 +117,42 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
    * @throws InvalidOptionError if `items` cannot be iterated or an option is wrong.
    * @throws EngineClosedError after `close`.
    */
-  stream(items: Iterable<Item> | AsyncIterable<Item>, options?: RunOptions): AsyncGenerator<Outcome<Value>, void, undefined> {
+  stream(
+    items: Iterable<Item> | AsyncIterable<Item>,
+    options?: RunOptions,
+  ): AsyncGenerator<Outcome<Value>, void, undefined> {
     const resolved = resolveRunOptions(options);
     this.#throwIfClosed();
     if (!isIterable(items)) throw new InvalidOptionError('items', items, 'an iterable or an async iterable of items');
     return this.#streamOutcomes(items, resolved) as AsyncGenerator<Outcome<Value>, void, undefined>;
   }
 
+  /**
+   * Resolves when all threads are ready to work. Nothing needs it; a program that wants its first batch to run at full
+   * speed can wait for it.
+   *
+   * @throws EngineClosedError, HandlerLoadError, WorkerStartError (as a rejection) if that will not happen.
+   */
+  async ready(): Promise<void> {
+    this.#throwIfClosed();
+    await this.#core.ready();
+  }
+
   /** What the engine does at this moment, and did since it was made. */
   stats(): EngineStats {
     const { options, pool, dispatcher, recovery, limiter, totals, waitUs, serviceUs } = this.#core;
     const nowNs = process.hrtime.bigint();
-    const now = { waiting: 0, inFlight: 0, pending: 0, sent: 0, refused: 0, cancelled: 0, retried: 0, done: 0, failed: 0 };
+    const now = {
+      waiting: 0,
+      inFlight: 0,
+      pending: 0,
+      sent: 0,
+      refused: 0,
+      cancelled: 0,
+      retried: 0,
+      done: 0,
+      failed: 0,
+    };
     for (const { slot } of dispatcher.chunks) {
       const { work } = slot;
       if ((work & WORK.called) !== 0) now.inFlight++;

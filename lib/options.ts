@@ -2,7 +2,14 @@ import { availableParallelism } from 'node:os';
 import type { ResourceLimits } from 'node:worker_threads';
 import type { Progress } from './batch/progress.ts';
 import { resolveModuleUrl } from './module-url.ts';
-import { closeOptionsSchema, engineOptionsSchema, invalidOption, MAX_THREADS, parseOptions, runOptionsSchema } from './options-schema.ts';
+import {
+  closeOptionsSchema,
+  engineOptionsSchema,
+  invalidOption,
+  MAX_THREADS,
+  parseOptions,
+  runOptionsSchema,
+} from './options-schema.ts';
 import type { HttpOptions } from './types.ts';
 
 /** What the upstream allows: at most `limit` requests in any window of `windowMs`. */

@@ -1,8 +1,8 @@
 import type { RecordableHistogram } from 'node:perf_hooks';
 import type { MessagePort } from 'node:worker_threads';
 import type { PlannedLimit } from './limit/plan.ts';
-import type { CauseRecord, HttpOptions } from './types.ts';
 import type { Layout } from './shared/layout.ts';
+import type { CauseRecord, HttpOptions } from './types.ts';
 
 /** All that a thread needs to know, sent once with its port. */
 export interface ThreadSetup {

@@ -127,7 +127,9 @@ export interface HttpItem {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string | readonly string[]>>;
   /** Added to the query string of `url`; `undefined` values are left out. */
-  readonly query?: Readonly<Record<string, string | number | boolean | null | undefined | readonly (string | number | boolean)[]>>;
+  readonly query?: Readonly<
+    Record<string, string | number | boolean | null | undefined | readonly (string | number | boolean)[]>
+  >;
   /** A string or bytes are sent as they are; anything else as JSON. */
   readonly body?: unknown;
   /** True if sending it twice does no harm. Default: by method (GET, HEAD, PUT, DELETE, OPTIONS, TRACE are). */

@@ -1,6 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
-import { toCauseRecord } from '../lib/recover/error-record.ts';
 import type { InitTask, Task, ThreadMessage } from '../lib/protocol.ts';
+import { toCauseRecord } from '../lib/recover/error-record.ts';
 import { configureHttp } from './http-config.ts';
 import { loadHandler } from './load-handler.ts';
 import { Thread } from './thread.ts';

@@ -56,11 +56,13 @@ export async function decodeContent(
     .map((coding) => coding.trim())
     .filter((coding) => coding !== '' && coding !== 'identity');
   try {
-    if (codings.length > MAX_CODINGS) throw new FinalResponseError(`${describeTarget(request)}: too many content codings.`, status);
+    if (codings.length > MAX_CODINGS)
+      throw new FinalResponseError(`${describeTarget(request)}: too many content codings.`, status);
     let decoded = bytes;
     for (const coding of codings.reverse()) {
       const decode = DECODERS.get(coding);
-      if (decode === undefined) throw new FinalResponseError(`${describeTarget(request)}: unknown content coding.`, status);
+      if (decode === undefined)
+        throw new FinalResponseError(`${describeTarget(request)}: unknown content coding.`, status);
       decoded = await decode(decoded, { maxOutputLength: maxBytes });
     }
     return decoded;

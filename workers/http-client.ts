@@ -9,6 +9,8 @@ import { mergeHeaders, type RequestDefaults } from './http-request.ts';
 /** Everything that the requests of this thread share. */
 export interface HttpClient extends RequestDefaults {
   readonly dispatcher: Dispatcher;
+  /** The dispatcher was made by the user's module, and is the user's to end. */
+  readonly isForeign: boolean;
   readonly maxBodyBytes: number;
   readonly maxRedirects: number;
   readonly responseType: ResponseType;
@@ -41,13 +43,13 @@ export function loadClient(): Promise<HttpClient> {
   return loading;
 }
 
-/** End all connections at once; the next request starts afresh. A thread that is terminated does not need this. */
+/** End our connections at once; the next request starts afresh. A thread that is terminated does not need this. */
 export async function destroyHttp(): Promise<void> {
   const current = loading;
   ready = undefined;
   loading = undefined;
   const client = await current?.catch(() => undefined);
-  await client?.dispatcher.destroy?.();
+  if (client?.isForeign === false) await client.dispatcher.destroy();
 }
 
 async function createClient(config: HttpConfig): Promise<HttpClient> {
@@ -58,6 +60,7 @@ async function createClient(config: HttpConfig): Promise<HttpClient> {
     maxBodyBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
     maxRedirects: options.maxRedirects ?? 0,
     responseType: options.responseType ?? 'auto',
+    isForeign: dispatcherUrl !== undefined,
     dispatcher: dispatcherUrl === undefined ? createDispatcher(config) : await loadDispatcher(dispatcherUrl, options),
   };
 }

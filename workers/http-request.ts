@@ -164,7 +164,8 @@ function checkHeaderValue(name: string, value: unknown): string | string[] {
 
 function checkHeaderText(name: string, value: unknown): string {
   const text = typeof value === 'number' || typeof value === 'boolean' ? String(value) : value;
-  if (typeof text !== 'string') throw refuseItem(`The header "${name}" of the item must be a string or a list of strings.`);
+  if (typeof text !== 'string')
+    throw refuseItem(`The header "${name}" of the item must be a string or a list of strings.`);
   if (NOT_IN_HEADER_VALUE.test(text)) {
     throw refuseItem(`The header "${name}" of the item holds a character that no header may hold.`);
   }
@@ -237,7 +238,8 @@ export function redirectRequest(request: WireRequest, status: number, location: 
     throw new FinalResponseError(`${describeTarget(request)}: redirected to a URL that is not http or https.`, status);
   }
   const { method } = request;
-  const toGet = status === 303 ? method !== 'GET' && method !== 'HEAD' : (status === 301 || status === 302) && method === 'POST';
+  const toGet =
+    status === 303 ? method !== 'GET' && method !== 'HEAD' : (status === 301 || status === 302) && method === 'POST';
   const elsewhere = url.origin !== request.url.origin;
   const headers: HeaderList = [];
   for (let i = 0; i < request.headers.length; i += 2) {

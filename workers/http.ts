@@ -5,7 +5,14 @@ import { decodeContent, firstHeader, parseBody } from './http-body.ts';
 import { loadClient, readyClient } from './http-client.ts';
 import { FinalResponseError } from './http-errors.ts';
 import { type Answer, exchange } from './http-exchange.ts';
-import { buildRequest, describeTarget, isIdempotentItem, isRedirect, redirectRequest, type WireRequest } from './http-request.ts';
+import {
+  buildRequest,
+  describeTarget,
+  isIdempotentItem,
+  isRedirect,
+  redirectRequest,
+  type WireRequest,
+} from './http-request.ts';
 import { withTraits } from './traits.ts';
 
 export type {
@@ -42,8 +49,9 @@ async function http(item: HttpItem, context: HandlerContext): Promise<HttpValue>
   const client = readyClient() ?? (await loadClient());
   let request = buildRequest(item, client);
   let answer = await exchange(client.dispatcher, request, context, context, client.maxBodyBytes);
-  let location: string | undefined;
-  for (let hop = 0; client.maxRedirects > 0 && (location = locationOf(answer)) !== undefined; hop++) {
+  for (let hop = 0; client.maxRedirects > 0; hop++) {
+    const location = locationOf(answer);
+    if (location === undefined) break;
     if (hop === client.maxRedirects) {
       throw new FinalResponseError(`${describeTarget(request)}: more than ${hop} redirects.`, answer.status);
     }
@@ -56,7 +64,11 @@ async function http(item: HttpItem, context: HandlerContext): Promise<HttpValue>
     const encoding = String(headers['content-encoding']);
     bytes = await decodeContent(bytes, encoding, status, client.maxBodyBytes, request);
   }
-  return { status, headers, body: bytes === null ? null : parseBody(bytes, headers, status, client.responseType, request) };
+  return {
+    status,
+    headers,
+    body: bytes === null ? null : parseBody(bytes, headers, status, client.responseType, request),
+  };
 }
 
 function locationOf(answer: Answer): string | undefined {

@@ -1,24 +1,47 @@
 import type { MessagePort } from 'node:worker_threads';
-import { Grant } from '../lib/limit/limiter.ts';
-import { Ticket } from '../lib/limit/waiter.ts';
+import type { Grant } from '../lib/limit/limiter.ts';
+import { Ticket, type Waiter } from '../lib/limit/waiter.ts';
 import { type ChunkTask, END, NOT_IDEMPOTENT } from '../lib/protocol.ts';
 import { judge } from '../lib/recover/classify.ts';
 import { read } from '../lib/recover/error-record.ts';
 import { abortedRecord, timeoutRecord } from '../lib/recover/stop-records.ts';
+import type { ControlBlock } from '../lib/shared/control-block.ts';
+import type { Gate } from '../lib/shared/gate.ts';
 import { WORK } from '../lib/shared/layout.ts';
 import { WorkSlot } from '../lib/shared/work-slot.ts';
+import type { Classify, Verdict } from '../lib/types.ts';
 import { Attempt, type AttemptHost, type StopReason } from './attempt.ts';
+import type { LoadedHandler } from './load-handler.ts';
 import { ReplyBuffer } from './reply-buffer.ts';
-import type { Verdict } from '../lib/types.ts';
-import type { Thread } from './thread.ts';
 import type { HandlerTraits } from './traits.ts';
 
 /** A chunk that takes longer than this gives back what it has not started, so that idle lanes elsewhere can do it. */
 const CHUNK_BUDGET_NS = 8_000_000n;
 
+/** What a lane needs of its thread. */
+export interface LaneHost {
+  readonly threadId: number;
+  readonly block: ControlBlock;
+  readonly gate: Gate;
+  readonly waiter: Waiter | undefined;
+  readonly handler: LoadedHandler;
+  readonly classifiers: readonly (Classify | undefined)[];
+  readonly timeoutNs: bigint;
+  /** Whether a rate-limit event aborts what is in flight. */
+  readonly cancelsInFlight: boolean;
+  /** The upstream refused a request of this generation. */
+  closeGate(generation: number, retryAfterMs: number | undefined, nowNs: bigint): void;
+  /** Let finished ends be sent soon, if the chunk takes long. */
+  flushSoon(): void;
+  /** Call `timeOut` when this deadline has passed and still stands. */
+  watchDeadline(deadlineNs: bigint): void;
+  recordWait(waitNs: bigint): void;
+  recordService(serviceNs: bigint): void;
+}
+
 /** Works on one item at a time. */
 export class Lane implements AttemptHost {
-  readonly #thread: Thread;
+  readonly #thread: LaneHost;
   readonly #port: MessagePort;
   #chunk: ChunkTask | undefined;
   #slot: WorkSlot | undefined;
@@ -31,7 +54,7 @@ export class Lane implements AttemptHost {
   /** When the attempt in work has had its time; 0 while there is none. */
   deadlineNs = 0n;
 
-  constructor(thread: Thread, port: MessagePort) {
+  constructor(thread: LaneHost, port: MessagePort) {
     this.#thread = thread;
     this.#port = port;
   }

@@ -53,13 +53,14 @@ export async function loadHandler(url: string, handlerData: unknown): Promise<Lo
 
 /** A CommonJS module arrives as its `module.exports` under `default`: look inside it for what an ES module exports. */
 function partsOf(module: Record<string, unknown>): { default?: unknown; setup?: unknown; classify?: unknown } {
-  const exported = module['default'];
-  const isCommonJs = 'module.exports' in module || '__esModule' in module || (typeof exported === 'object' && exported !== null);
+  const exported = module.default;
+  const isCommonJs =
+    'module.exports' in module || '__esModule' in module || (typeof exported === 'object' && exported !== null);
   if (!isCommonJs || exported === null || exported === undefined) return module;
   const inner = exported as Record<string, unknown>;
   return {
-    default: typeof exported === 'function' ? exported : inner['default'],
-    setup: module['setup'] ?? inner['setup'],
-    classify: module['classify'] ?? inner['classify'],
+    default: typeof exported === 'function' ? exported : inner.default,
+    setup: module.setup ?? inner.setup,
+    classify: module.classify ?? inner.classify,
   };
 }

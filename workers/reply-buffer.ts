@@ -1,6 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
-import { toFailureRecord } from '../lib/recover/error-record.ts';
 import { END, NOT_IDEMPOTENT, type Reply } from '../lib/protocol.ts';
+import { toFailureRecord } from '../lib/recover/error-record.ts';
 
 /** From this many items on, columns travel as typed arrays; below, plain arrays are cheaper to clone. */
 const TYPED_FROM = 16;

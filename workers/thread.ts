@@ -1,13 +1,13 @@
 import { BroadcastChannel, type MessagePort, threadId } from 'node:worker_threads';
-import { recordMs } from '../lib/shared/latency.ts';
 import { Limiter } from '../lib/limit/limiter.ts';
 import { nsFromMs } from '../lib/limit/plan.ts';
 import { Waiter } from '../lib/limit/waiter.ts';
 import type { Broadcast, ChunkTask, ThreadMessage, ThreadSetup } from '../lib/protocol.ts';
 import { type ControlBlock, openControlBlock } from '../lib/shared/control-block.ts';
 import { Gate } from '../lib/shared/gate.ts';
+import { recordMs } from '../lib/shared/latency.ts';
 import type { Classify } from '../lib/types.ts';
-import { Lane } from './lane.ts';
+import { Lane, type LaneHost } from './lane.ts';
 import type { LoadedHandler } from './load-handler.ts';
 
 /** Lanes give the event loop a turn at least this often, so that broadcasts, timers and sockets are served. */
@@ -16,7 +16,7 @@ const TURN_NS = 4_000_000n;
 const FLUSH_MS = 5;
 
 /** This worker thread: its lanes, its queue of chunks, its place in the engine. */
-export class Thread {
+export class Thread implements LaneHost {
   readonly threadId = threadId;
   readonly block: ControlBlock;
   readonly gate: Gate;
@@ -43,8 +43,7 @@ export class Thread {
     this.classifiers = [handler.classify, handler.traits.classify];
     this.block = openControlBlock(setup.buffer, setup.layout);
     this.gate = new Gate(this.block);
-    this.waiter =
-      setup.limits.length > 0 ? new Waiter(new Limiter(this.block, setup.limits, threadId)) : undefined;
+    this.waiter = setup.limits.length > 0 ? new Waiter(new Limiter(this.block, setup.limits, threadId)) : undefined;
     this.timeoutNs = nsFromMs(setup.timeoutMs);
     this.cancelsInFlight = setup.onRateLimit === 'cancel';
     this.#lanes = Array.from({ length: setup.lanes }, () => new Lane(this, port));

@@ -5,14 +5,14 @@ import type { FailureRecord } from '../recover/error-record.ts';
 import { abortedRecord } from '../recover/stop-records.ts';
 import { createLatencyHistogram, latencyOf, recordMs } from '../shared/latency.ts';
 import { WORK } from '../shared/layout.ts';
+import type { WorkSlot } from '../shared/work-slot.ts';
 import type { Outcome } from '../types.ts';
-import type { Chunk } from './chunk.ts';
 import { type ChunkSizing, INITIAL_SIZING } from './chunk-size.ts';
-import { decide, refusedForGood, type RetryRules } from './decide.ts';
+import { decide, type RetryRules, refusedForGood } from './decide.ts';
 import { DelayQueue } from './delay-queue.ts';
 import { type Progress, ThroughputMeter } from './progress.ts';
 import type { BatchSummary } from './summary.ts';
-import { entryAt, WorkQueue, type WorkItem } from './work-queue.ts';
+import { entryAt, type Work, type WorkItem, WorkQueue } from './work-queue.ts';
 
 /** Where the outcomes of a batch go. */
 export interface OutcomeSink {
@@ -33,6 +33,20 @@ export interface BatchOptions {
   readonly onWork: (batch: Batch) => void;
   /** Called for every attempt that will be made again. */
   readonly onRetry: (entry: WorkItem, record: FailureRecord, delayMs: number) => void;
+}
+
+/** Work of the batch that is with a thread. */
+export interface OutstandingWork {
+  readonly work: Work;
+  readonly slot: WorkSlot;
+  /** Items that are the thread's to do. */
+  readonly end: number;
+  /** Items from the start whose ends are known. */
+  readonly settled: number;
+  /** Close it, and take back what was not claimed. */
+  takeBackUnclaimed(): WorkItem[];
+  /** Bring the batch's counts up to what the slot says. */
+  foldCounts(): void;
 }
 
 /** How an attempt took its time, and where. */
@@ -58,7 +72,7 @@ export class Batch {
   readonly delayed = new DelayQueue<WorkItem>();
   /** Lost with their thread: to be run alone. */
   readonly lost: WorkItem[] = [];
-  readonly chunks = new Set<Chunk>();
+  readonly chunks = new Set<OutstandingWork>();
   readonly counts = { sent: 0, refused: 0, cancelled: 0, retried: 0, rateLimitEvents: 0 };
   sizing: ChunkSizing = INITIAL_SIZING;
   rounds = 1;
@@ -272,7 +286,11 @@ export class Batch {
       throughputPerSecond,
       elapsedMs: nowMs - this.#startedMs,
       timeLeftMs:
-        left === 0 ? 0 : left === undefined || throughputPerSecond === 0 ? undefined : (left * 1e3) / throughputPerSecond,
+        left === 0
+          ? 0
+          : left === undefined || throughputPerSecond === 0
+            ? undefined
+            : (left * 1e3) / throughputPerSecond,
       rounds: this.rounds,
       isPaused,
     };

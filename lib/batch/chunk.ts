@@ -1,11 +1,11 @@
 import type { ThreadHandle } from '../pool/thread-pool.ts';
 import type { ChunkTask } from '../protocol.ts';
 import type { WorkSlot } from '../shared/work-slot.ts';
-import type { Batch } from './batch.ts';
+import type { Batch, OutstandingWork } from './batch.ts';
 import { entriesOf, type Work, type WorkItem } from './work-queue.ts';
 
 /** Work that is with a thread. */
-export class Chunk {
+export class Chunk implements OutstandingWork {
   readonly id: number;
   readonly batch: Batch;
   readonly thread: ThreadHandle;
@@ -26,7 +26,10 @@ export class Chunk {
   #cancelled = 0;
 
   constructor(
-    fields: Pick<Chunk, 'id' | 'batch' | 'thread' | 'work' | 'generation' | 'slotNumber' | 'slot' | 'isAlone' | 'sentAtMs'>,
+    fields: Pick<
+      Chunk,
+      'id' | 'batch' | 'thread' | 'work' | 'generation' | 'slotNumber' | 'slot' | 'isAlone' | 'sentAtMs'
+    >,
   ) {
     this.id = fields.id;
     this.batch = fields.batch;

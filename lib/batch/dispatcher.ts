@@ -163,7 +163,13 @@ export class Dispatcher {
         if (kind === END.ok || kind === END.fatal) this.#answeredGeneration = chunk.generation;
         if (kind === END.ok) {
           const attempts = (work.entries?.[position]?.attempts ?? 0) + 1;
-          batch.succeed(work.entries?.[position]?.index ?? work.first + position, attempts, value, times, end !== END.ok);
+          batch.succeed(
+            work.entries?.[position]?.index ?? work.first + position,
+            attempts,
+            value,
+            times,
+            end !== END.ok,
+          );
         } else {
           const entry = entryAt(work, position);
           // Only lost items run alone, and one that came back without having run is still to be run alone.

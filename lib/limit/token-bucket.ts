@@ -1,13 +1,6 @@
 import type { ControlBlock } from '../shared/control-block.ts';
 import type { PlannedLimit } from './plan.ts';
-import {
-  earliestFreeNs,
-  heldBy,
-  isFree,
-  wordWhenAbandoned,
-  wordWhenAnswered,
-  wordWhenSent,
-} from './token-word.ts';
+import { earliestFreeNs, heldBy, isFree, wordWhenAbandoned, wordWhenAnswered, wordWhenSent } from './token-word.ts';
 
 /** Longest that a thread goes without looking for tokens that another thread gave back. */
 const MAX_BLIND_NS = 50_000_000n;

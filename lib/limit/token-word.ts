@@ -42,9 +42,6 @@ export function wordWhenAnswered(answeredAtNs: bigint, limit: Pick<PlannedLimit,
 }
 
 /** The word of a token whose request got no answer: it may still reach the server late. */
-export function wordWhenAbandoned(
-  abandonedAtNs: bigint,
-  limit: Pick<PlannedLimit, 'windowNs' | 'straggleNs'>,
-): bigint {
+export function wordWhenAbandoned(abandonedAtNs: bigint, limit: Pick<PlannedLimit, 'windowNs' | 'straggleNs'>): bigint {
   return abandonedAtNs + limit.windowNs + limit.straggleNs;
 }

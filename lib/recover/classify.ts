@@ -1,4 +1,4 @@
-import { type ErrorCode, ERROR_CODES } from '../errors.ts';
+import { ERROR_CODES, type ErrorCode } from '../errors.ts';
 import type { Classify, DetailedVerdict, Settled, Verdict } from '../types.ts';
 import { codeOf, type FailureRecord, read, retryAfterOf, toFailureRecord } from './error-record.ts';
 
@@ -54,9 +54,7 @@ export function judge(
     if (settled.ok) return { verdict: 'ok' };
     return { verdict: 'fatal', record: unjudged('classify called a rejection "ok".', possiblyExecuted) };
   }
-  const record = settled.ok
-    ? recordOfAnswer(settled.value, found)
-    : toFailureRecord(settled.error, possiblyExecuted);
+  const record = settled.ok ? recordOfAnswer(settled.value, found) : toFailureRecord(settled.error, possiblyExecuted);
   if (found.verdict === 'rate-limit') {
     record.code = 'RATE_LIMITED';
     record.possiblyExecuted = false;
@@ -76,7 +74,9 @@ function recordOfAnswer(value: unknown, found: DetailedVerdict): FailureRecord {
   return {
     code,
     name: 'ItemError',
-    message: isStatus ? `The upstream answered with status ${status}.` : `The answer was classified as ${found.verdict}.`,
+    message: isStatus
+      ? `The upstream answered with status ${status}.`
+      : `The answer was classified as ${found.verdict}.`,
     ...(typeof status === 'number' ? { status } : {}),
     // A client error is the upstream's word that it did not do it; of anything else nobody knows.
     possiblyExecuted: !(isStatus && status < 500),

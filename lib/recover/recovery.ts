@@ -1,6 +1,6 @@
 import { Mutex } from 'async-mutex';
 import type { Batch } from '../batch/batch.ts';
-import { refusedForGood, type RetryRules } from '../batch/decide.ts';
+import { type RetryRules, refusedForGood } from '../batch/decide.ts';
 import type { Dispatcher } from '../batch/dispatcher.ts';
 import type { ThreadHandle } from '../pool/thread-pool.ts';
 import type { Gate } from '../shared/gate.ts';

@@ -3,8 +3,8 @@ import { describe, it } from 'node:test';
 
 import { ItemError, RateLimitError, StopError } from '../../lib/errors.ts';
 import type { HttpValue } from '../../lib/types.ts';
-import http, { classify, retryAfterOf } from '../../workers/http.ts';
 import * as httpModule from '../../workers/http.ts';
+import http, { classify, retryAfterOf } from '../../workers/http.ts';
 import { FinalResponseError } from '../../workers/http-errors.ts';
 import { traitsOf } from '../../workers/traits.ts';
 
@@ -19,7 +19,8 @@ const onError = (error: unknown) => classify({ ok: false, error, item, attempt: 
 
 describe('the HTTP classifier', () => {
   it('takes everything below 400 for an answer', () => {
-    for (const status of [200, 201, 204, 206, 301, 302, 304, 308]) assert.deepEqual(onAnswer(status), ['ok', undefined]);
+    for (const status of [200, 201, 204, 206, 301, 302, 304, 308])
+      assert.deepEqual(onAnswer(status), ['ok', undefined]);
   });
 
   it('takes 4xx for final, but for 429', () => {
@@ -82,7 +83,8 @@ describe('the traits of the HTTP handler', () => {
     for (const method of ['POST', 'PATCH', 'post', 'LOCK', 'toString', '']) {
       assert.equal(traits.isIdempotent({ url: 'x', method }), false, method);
     }
-    for (const odd of [{ url: 'x' }, undefined, null, 5, 'x', { method: 5 }]) assert.equal(traits.isIdempotent(odd), true);
+    for (const odd of [{ url: 'x' }, undefined, null, 5, 'x', { method: 5 }])
+      assert.equal(traits.isIdempotent(odd), true);
   });
 
   it('belong to a module with an explicit list of exports', () => {

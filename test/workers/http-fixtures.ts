@@ -4,9 +4,9 @@ import net, { type AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 
 import type { HandlerContext, HttpOptions, HttpValue, Permit } from '../../lib/types.ts';
-import { configureHttp } from '../../workers/http-config.ts';
-import { destroyHttp } from '../../workers/http-client.ts';
 import handle from '../../workers/http.ts';
+import { destroyHttp } from '../../workers/http-client.ts';
+import { configureHttp } from '../../workers/http-config.ts';
 
 /** A key and a certificate for localhost and 127.0.0.1, made for these tests. Valid from 2020 to 2120. */
 export const TEST_KEY = `-----BEGIN PRIVATE KEY-----
@@ -101,7 +101,13 @@ export interface TestServer {
   onSocket: ((socket: net.Socket) => void) | undefined;
 }
 
-async function listen(t: TestContext, server: net.Server, scheme: string, host = '127.0.0.1', port = 0): Promise<TestServer> {
+async function listen(
+  t: TestContext,
+  server: net.Server,
+  scheme: string,
+  host = '127.0.0.1',
+  port = 0,
+): Promise<TestServer> {
   const sockets = new Set<net.Socket>();
   const running = { origin: '', port: 0, connections: 0, onSocket: undefined as TestServer['onSocket'] };
   server.on('connection', (socket: net.Socket) => {
@@ -128,7 +134,12 @@ async function listen(t: TestContext, server: net.Server, scheme: string, host =
 }
 
 /** An HTTP server on loopback that ends with the test. */
-export function serve(t: TestContext, listener: http.RequestListener, host?: string, port?: number): Promise<TestServer> {
+export function serve(
+  t: TestContext,
+  listener: http.RequestListener,
+  host?: string,
+  port?: number,
+): Promise<TestServer> {
   return listen(t, http.createServer({ keepAliveTimeout: 0 }, listener), 'http', host, port);
 }
 
@@ -143,7 +154,11 @@ export function serveRaw(t: TestContext, listener: (socket: net.Socket) => void)
 }
 
 /** A server that answers each request, on whatever connection, with the same bytes. */
-export function serveBytes(t: TestContext, answer: string | Buffer, end: 'keep' | 'end' | 'reset' = 'keep'): Promise<TestServer> {
+export function serveBytes(
+  t: TestContext,
+  answer: string | Buffer,
+  end: 'keep' | 'end' | 'reset' = 'keep',
+): Promise<TestServer> {
   return serveRaw(t, (socket) => {
     socket.on('data', () => {
       socket.write(answer, () => {

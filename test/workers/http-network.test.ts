@@ -75,10 +75,15 @@ describe('a connection that fails', () => {
 
   it('says something even if the error is an AggregateError with an empty message', () => {
     const inner = Object.assign(new Error('connect ECONNREFUSED ::1:80'), { code: 'ECONNREFUSED' });
-    const error = toItemError(Object.assign(new AggregateError([inner]), { code: 'ECONNREFUSED' }), 'GET http://x', false, 0);
+    const empty = { message: '', code: 'ECONNREFUSED' };
+    const both = Object.assign(new AggregateError([inner], 'both addresses'), empty);
+    const error = toItemError(both, 'GET http://x', false, 0);
     assert.equal(error.message, 'GET http://x: no connection (ECONNREFUSED).');
     assert.equal(error.cause, inner);
-    assert.equal(toItemError(new AggregateError([]), 'GET http://x', false, 0).message, 'GET http://x: no connection.');
+    assert.equal(
+      toItemError(new AggregateError([], 'none'), 'GET http://x', false, 0).message,
+      'GET http://x: no connection.',
+    );
   });
 });
 
@@ -124,7 +129,8 @@ describe('an answer that is cut short', () => {
     'in a chunk': 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n64\r\nhalf',
     'between chunks': 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n',
     'on a connection that is to close': 'HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 100\r\n\r\nhalf',
-    'in a chunk on a connection that is to close': 'HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n64\r\nhalf',
+    'in a chunk on a connection that is to close':
+      'HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n64\r\nhalf',
   };
   for (const [name, bytes] of Object.entries(cut)) {
     for (const end of ['end', 'reset'] as const) {
@@ -145,7 +151,11 @@ describe('an answer that is cut short', () => {
 
   it('keeps its status if that is an error', async (t) => {
     useHttp(t);
-    const server = await serveBytes(t, 'HTTP/1.1 429 Slow\r\nretry-after: 3\r\ncontent-length: 100\r\n\r\nhalf', 'reset');
+    const server = await serveBytes(
+      t,
+      'HTTP/1.1 429 Slow\r\nretry-after: 3\r\ncontent-length: 100\r\n\r\nhalf',
+      'reset',
+    );
     const value = await call({ url: server.origin });
     assert.deepEqual(value, { status: 429, headers: { 'retry-after': '3', 'content-length': '100' }, body: null });
   });

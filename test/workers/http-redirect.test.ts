@@ -23,10 +23,16 @@ async function redirecting(t: TestContext, to: (url: string) => [number, string]
     if (target === undefined) response.end('end');
     else response.writeHead(target[0], { location: target[1] }).end('moved');
   });
-  return { ...server, seen };
+  return Object.assign(server, { seen });
 }
 
-const SECRETS = { authorization: 's3cret', cookie: 's3cret', 'x-api-key': 's3cret', 'proxy-x': 's3cret', host: 'a.example' };
+const SECRETS = {
+  authorization: 's3cret',
+  cookie: 's3cret',
+  'x-api-key': 's3cret',
+  'proxy-x': 's3cret',
+  host: 'a.example',
+};
 
 describe('a redirect', () => {
   it('is an answer like any other unless it is to be followed', async (t) => {
@@ -35,7 +41,7 @@ describe('a redirect', () => {
     const context = new FakeContext();
     const value = await call({ url: server.origin }, context);
     assert.equal(value.status, 302);
-    assert.equal(value.headers['location'], '/other');
+    assert.equal(value.headers.location, '/other');
     assert.equal(value.body, 'moved');
     assert.equal(server.seen.length, 1);
     assert.deepEqual(context.log, ['sent', 'answered']);
@@ -43,11 +49,16 @@ describe('a redirect', () => {
 
   it('takes a token of its own for each hop, and reports on that', async (t) => {
     useHttp(t, { maxRedirects: 3 }, undefined, 1);
-    const server = await redirecting(t, (url) => (url === '/' ? [301, '/a?x=1'] : url === '/a?x=1' ? [302, 'b'] : undefined));
+    const server = await redirecting(t, (url) =>
+      url === '/' ? [301, '/a?x=1'] : url === '/a?x=1' ? [302, 'b'] : undefined,
+    );
     const context = new FakeContext();
     const value = await call({ url: server.origin }, context);
     assert.deepEqual([value.status, value.body], [200, 'end']);
-    assert.deepEqual(server.seen.map((one) => one.url), ['/', '/a?x=1', '/b']);
+    assert.deepEqual(
+      server.seen.map((one) => one.url),
+      ['/', '/a?x=1', '/b'],
+    );
     const hops = ['acquire', 'sent2', 'answered2', 'acquire', 'sent3', 'answered3'];
     assert.deepEqual(context.log, ['sent', 'answered', ...hops]);
     assert.equal(server.connections, 1);
@@ -116,7 +127,9 @@ describe('a redirect', () => {
 
   it('drops user and password of its address', async (t) => {
     useHttp(t, { maxRedirects: 1 });
-    const server = await redirecting(t, (url) => (url === '/' ? [302, `http://u:s3cret@127.0.0.1:${server.port}/next`] : undefined));
+    const server = await redirecting(t, (url) =>
+      url === '/' ? [302, `http://u:s3cret@127.0.0.1:${server.port}/next`] : undefined,
+    );
     await call({ url: server.origin });
     assert.equal(server.seen[1]?.url, '/next');
     assert.equal(server.seen[1].headers.authorization, undefined);

@@ -106,7 +106,16 @@ describe('the URL of an item', () => {
 describe('the query of an item', () => {
   it('is added to what the URL has', async (t) => {
     const { origin, ask } = await mirror(t);
-    const query = { s: 'a b&c=d', n: 1.5, yes: true, none: null, left: undefined, many: ['x', 2, false], empty: [], 이름: '값' };
+    const query = {
+      s: 'a b&c=d',
+      n: 1.5,
+      yes: true,
+      none: null,
+      left: undefined,
+      many: ['x', 2, false],
+      empty: [],
+      이름: '값',
+    };
     const added = `s=a%20b%26c%3Dd&n=1.5&yes=true&none=&many=x&many=2&many=false&${encodeURIComponent('이름')}=${encodeURIComponent('값')}`;
     assert.equal((await ask({ url: `${origin}/p`, query })).url, `/p?${added}`);
     assert.equal((await ask({ url: `${origin}/p?z=1#f`, query: { a: '1' } })).url, '/p?z=1&a=1');
@@ -122,7 +131,8 @@ describe('the query of an item', () => {
   it('is refused if it cannot be written', async (t) => {
     useHttp(t);
     const url = 'http://127.0.0.1:1/';
-    for (const query of ['s3cret', ['s3cret'], 5]) await assertRefused({ url, query }, /"query" of an item must be an object/);
+    for (const query of ['s3cret', ['s3cret'], 5])
+      await assertRefused({ url, query }, /"query" of an item must be an object/);
     for (const value of [{ s3cret: 1 }, () => 's3cret', Symbol('s3cret'), [['s3cret']]]) {
       await assertRefused({ url, query: { s3cret: value } }, /"query" of an item may hold/);
     }
@@ -151,13 +161,15 @@ describe('the method of an item', () => {
 
 describe('the headers of an item', () => {
   it('go on top of the defaults', async (t) => {
-    const { origin, ask } = await mirror(t, { headers: { Authorization: 'one', 'X-App': ['a', 'b'], Accept: 'text/x' } });
+    const { origin, ask } = await mirror(t, {
+      headers: { Authorization: 'one', 'X-App': ['a', 'b'], Accept: 'text/x' },
+    });
     const { headers, raw } = await ask({ url: origin, headers: { authorization: 'two', 'x-n': 5, gone: undefined } });
-    assert.equal(headers['authorization'], 'two');
+    assert.equal(headers.authorization, 'two');
     assert.equal(headers['x-n'], '5');
-    assert.equal(headers['accept'], 'text/x');
+    assert.equal(headers.accept, 'text/x');
     assert.equal(headers['user-agent'], 'sluicegate');
-    assert.equal(headers['gone'], undefined);
+    assert.equal(headers.gone, undefined);
     assert.equal(headers['x-app'], 'a, b');
     assert.equal(raw.filter((name) => name === 'x-app').length, 2);
   });
@@ -211,10 +223,17 @@ describe('the headers of an item', () => {
     for (const name of ['transfer-encoding', 'Upgrade', 'expect', 'keep-alive']) {
       await assertRefused({ url: origin, headers: { [name]: 's3cret' } }, /is set by the client itself/);
     }
-    for (const headers of [{ host: ['s3cret', 'b'] }, { connection: 's3cret é' }, { connection: ['close', 's3cret'] }]) {
+    for (const headers of [
+      { host: ['s3cret', 'b'] },
+      { connection: 's3cret é' },
+      { connection: ['close', 's3cret'] },
+    ]) {
       await assertRefused({ url: origin, headers }, /header "(host|connection)" of the item is not valid/);
     }
-    assert.equal((await ask({ url: origin, headers: { host: 'other.example', connection: 'close' } })).headers.host, 'other.example');
+    assert.equal(
+      (await ask({ url: origin, headers: { host: 'other.example', connection: 'close' } })).headers.host,
+      'other.example',
+    );
   });
 
   it('may tell the length of the body, if it is right', async (t) => {
@@ -240,7 +259,10 @@ describe('the body of an item', () => {
     assert.equal((await post(new Uint8Array(new Uint8Array([9, 0, 1, 254, 255, 9]).buffer, 1, 4))).body, latin1);
     assert.equal((await post(new DataView(bytes.buffer, 1, 2))).body, '\x01\xfe');
     assert.equal((await post('x')).headers['content-type'], undefined);
-    assert.equal((await post('{}', { 'content-type': 'application/json' })).headers['content-type'], 'application/json');
+    assert.equal(
+      (await post('{}', { 'content-type': 'application/json' })).headers['content-type'],
+      'application/json',
+    );
   });
 
   it('is sent as JSON if it is anything else', async (t) => {
@@ -267,7 +289,7 @@ describe('the body of an item', () => {
     useHttp(t);
     const url = 'http://127.0.0.1:1/';
     const cyclic: Record<string, unknown> = { s3cret: 's3cret' };
-    cyclic['self'] = cyclic;
+    cyclic.self = cyclic;
     const throwing = {
       toJSON() {
         throw new Error('s3cret');

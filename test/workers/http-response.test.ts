@@ -47,10 +47,21 @@ describe('the body of an answer', () => {
   it('is parsed if it is JSON, and text otherwise', async (t) => {
     const ask = await answering(t);
     const body = '{"a":"é"}';
-    for (const type of ['application/json', 'Application/JSON; charset=utf-8', 'application/problem+json', 'text/json ; x=y']) {
+    for (const type of [
+      'application/json',
+      'Application/JSON; charset=utf-8',
+      'application/problem+json',
+      'text/json ; x=y',
+    ]) {
       assert.deepEqual((await ask({ type, body })).body, { a: 'é' }, type);
     }
-    for (const type of ['text/plain', 'text/html; a=application/json', 'application/jsonl', 'application/json5', undefined]) {
+    for (const type of [
+      'text/plain',
+      'text/html; a=application/json',
+      'application/jsonl',
+      'application/json5',
+      undefined,
+    ]) {
       assert.equal((await ask(type === undefined ? { body } : { type, body })).body, body, type);
     }
   });
@@ -58,7 +69,9 @@ describe('the body of an answer', () => {
   it('has the form that responseType says', async (t) => {
     const body = '{"a":1}';
     const type = 'application/json';
-    assert.deepEqual((await (await answering(t, { responseType: 'json' }))({ type: 'text/html', body })).body, { a: 1 });
+    assert.deepEqual((await (await answering(t, { responseType: 'json' }))({ type: 'text/html', body })).body, {
+      a: 1,
+    });
     const asText = await answering(t, { responseType: 'text' });
     assert.equal((await asText({ type, body })).body, body);
   });
@@ -94,7 +107,8 @@ describe('the body of an answer', () => {
 
   it('is read by its charset, as UTF-8 if that is unknown', async (t) => {
     const ask = await answering(t);
-    const text = (charset: string, bytes: number[]) => ask({ type: `text/plain; charset=${charset}`, body: Uint8Array.from(bytes) });
+    const text = (charset: string, bytes: number[]) =>
+      ask({ type: `text/plain; charset=${charset}`, body: Uint8Array.from(bytes) });
     assert.equal((await text('euc-kr', [0xbd, 0xc3, 0xbc, 0xbc])).body, '시세');
     assert.equal((await text('"ISO-8859-1"', [0xe9])).body, 'é');
     assert.equal((await text('UTF-8', [0xc3, 0xa9])).body, 'é');
@@ -150,7 +164,9 @@ describe('the body of an answer', () => {
 describe('the headers of an answer', () => {
   it('have lower-case names, and lists for what came several times', async (t) => {
     const ask = await answering(t);
-    const { headers } = await ask({ headers: { 'X-One': 'a', 'Set-Cookie': ['a=1', 'b=2'], 'X-Many': ['1', '2', '3'] } });
+    const { headers } = await ask({
+      headers: { 'X-One': 'a', 'Set-Cookie': ['a=1', 'b=2'], 'X-Many': ['1', '2', '3'] },
+    });
     assert.equal(headers['x-one'], 'a');
     assert.deepEqual(headers['set-cookie'], ['a=1', 'b=2']);
     assert.deepEqual(headers['x-many'], ['1', '2', '3']);
@@ -222,7 +238,9 @@ describe('a body that is too large', () => {
 
   it('leaves the pool usable', async (t) => {
     useHttp(t, { maxBodyBytes: 1000 }, undefined, 2);
-    const server = await serve(t, (request, response) => response.end('x'.repeat(request.url === '/big' ? 100_000 : 10)));
+    const server = await serve(t, (request, response) =>
+      response.end('x'.repeat(request.url === '/big' ? 100_000 : 10)),
+    );
     const big = () => assert.rejects(call({ url: `${server.origin}/big` }), ItemError);
     await Promise.all(Array.from({ length: 9 }, big));
     assert.equal((await call({ url: server.origin })).body, 'x'.repeat(10));
@@ -245,10 +263,17 @@ describe('a compressed body', () => {
   it('is unpacked', async (t) => {
     const ask = await answering(t);
     for (const [coding, body] of Object.entries(codings)) {
-      assert.deepEqual((await ask({ type, headers: { 'content-encoding': coding }, body })).body, JSON.parse(text), coding);
+      assert.deepEqual(
+        (await ask({ type, headers: { 'content-encoding': coding }, body })).body,
+        JSON.parse(text),
+        coding,
+      );
     }
     const raw = deflateRawSync(text);
-    assert.deepEqual((await ask({ type, headers: { 'content-encoding': 'deflate' }, body: raw })).body, JSON.parse(text));
+    assert.deepEqual(
+      (await ask({ type, headers: { 'content-encoding': 'deflate' }, body: raw })).body,
+      JSON.parse(text),
+    );
     const twice = gzipSync(gzipSync(text));
     const headers = { 'content-encoding': ['gzip', 'gzip'] };
     assert.deepEqual((await ask({ type, headers, body: twice })).body, JSON.parse(text));
@@ -273,7 +298,11 @@ describe('a compressed body', () => {
 
   it('is INVALID_RESPONSE and final if the coding is unknown or there are too many', async (t) => {
     const ask = await answering(t);
-    await assertInvalid(ask({ headers: { 'content-encoding': 's3cret' }, body: 'x' }), /unknown content coding/, 'fatal');
+    await assertInvalid(
+      ask({ headers: { 'content-encoding': 's3cret' }, body: 'x' }),
+      /unknown content coding/,
+      'fatal',
+    );
     const many = Array.from({ length: 6 }, () => 'gzip').join();
     await assertInvalid(ask({ headers: { 'content-encoding': many }, body: 'x' }), /too many content codings/, 'fatal');
   });

@@ -5,7 +5,17 @@ import type http from 'node:http';
 import { describe, it } from 'node:test';
 
 import { StopError } from '../../lib/errors.ts';
-import { call, deferred, FakeContext, readBody, sendJson, serve, serveBytes, serveRaw, useHttp } from './http-fixtures.ts';
+import {
+  call,
+  deferred,
+  FakeContext,
+  readBody,
+  sendJson,
+  serve,
+  serveBytes,
+  serveRaw,
+  useHttp,
+} from './http-fixtures.ts';
 
 const CANCELLED = new StopError('CANCELLED', 'stop');
 
@@ -125,7 +135,10 @@ describe('the last look before sending', () => {
         for (const body of [undefined, { a: 1 }]) {
           const context = new FakeContext();
           context.stopError = CANCELLED;
-          await assert.rejects(call({ url: server.origin, method: 'POST', body }, context), (error) => error === CANCELLED);
+          await assert.rejects(
+            call({ url: server.origin, method: 'POST', body }, context),
+            (error) => error === CANCELLED,
+          );
           assert.deepEqual(context.log, []);
         }
       }
@@ -275,7 +288,11 @@ describe('a connection', () => {
     const waiting: http.ServerResponse[] = [];
     const server = await serve(t, (_request, response) => {
       most = Math.max(most, waiting.push(response));
-      if (waiting.length === 2) setImmediate(() => waiting.splice(0).forEach((one) => sendJson(one, {})));
+      if (waiting.length === 2) {
+        setImmediate(() => {
+          for (const one of waiting.splice(0)) sendJson(one, {});
+        });
+      }
     });
     await Promise.all(Array.from({ length: 20 }, () => call({ url: server.origin })));
     assert.equal(most, 2);

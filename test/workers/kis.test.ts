@@ -5,7 +5,7 @@ import type { HttpValue } from '../../lib/types.ts';
 import http from '../../workers/http.ts';
 import kis, { classify } from '../../workers/kis.ts';
 import { traitsOf } from '../../workers/traits.ts';
-import { call, serve, sendJson, useHttp } from './http-fixtures.ts';
+import { call, sendJson, serve, useHttp } from './http-fixtures.ts';
 
 const ITEM = { url: 'https://example.com/' };
 
@@ -81,7 +81,7 @@ describe('the KIS classifier', () => {
     assert.equal(kis, http);
     assert.equal(traitsOf(kis).reportsSent, true);
     useHttp(t);
-    const server = await serve(t, (_request, response) => sendJson(response, variants['full'], 500));
+    const server = await serve(t, (_request, response) => sendJson(response, variants.full, 500));
     const value = await call({ url: server.origin });
     assert.equal(nameOf(classify({ ok: true, value, item: ITEM, attempt: 1 })), 'rate-limit');
   });
