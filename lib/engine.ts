@@ -278,13 +278,14 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
       endIfDone: (batch) => this.#core.dispatcher.endIfDone(batch),
     });
     const batch = this.#makeBatch(options, stream, 'unfinished');
+    stream.attach(batch);
     const stop = () => stream.stop();
     options.signal?.addEventListener('abort', stop, { once: true });
     this.#streams.add(stream);
     try {
       this.#start(batch, options.signal);
       if (options.signal?.aborted) stream.stop();
-      yield* stream.outcomes(batch);
+      yield* stream.outcomes();
     } finally {
       options.signal?.removeEventListener('abort', stop);
       stream.stop();

@@ -3,6 +3,7 @@ import { StopError } from '../lib/errors.ts';
 import type { Grant } from '../lib/limit/limiter.ts';
 import { Ticket, type Waiter } from '../lib/limit/waiter.ts';
 import type { HandlerContext, Permit } from '../lib/types.ts';
+import { STOP_HOOK, type StopListener } from './stop-hook.ts';
 
 /** Why an attempt was told to stop. Three reasons, never mixed. */
 export type StopReason = StopError['code'];
@@ -17,8 +18,8 @@ const STOP_MESSAGES: Record<StopReason, string> = {
 export interface AttemptHost {
   readonly waiter: Waiter | undefined;
   nowNs(): bigint;
-  /** May this attempt send its first request? */
-  mayStart(): boolean;
+  /** The gate has closed: must this attempt stop before it sends anything (more)? */
+  mustStop(isSent: boolean): boolean;
   /** A request of this attempt has left. */
   onSent(): void;
   /** The clock of the timeout stands still while a further token is awaited. */
@@ -36,9 +37,12 @@ export class Attempt implements HandlerContext {
   readonly threadId: number;
   readonly state: unknown;
   readonly #host: AttemptHost;
+  /** Where the built-in handlers listen, without the cost of a signal. */
+  [STOP_HOOK]: StopListener | undefined = undefined;
   readonly #grants: Grant[] = [];
   #controller: AbortController | undefined;
   #stopReason: StopReason | undefined;
+  #stopError: StopError | undefined;
   #ticket: Ticket | undefined;
   #isSent = false;
   #isAnswered = false;
@@ -63,9 +67,6 @@ export class Attempt implements HandlerContext {
   static isSent(attempt: Attempt): boolean {
     return attempt.#isSent;
   }
-  static isAnswered(attempt: Attempt): boolean {
-    return attempt.#isAnswered;
-  }
   static settle(attempt: Attempt, how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): boolean {
     return attempt.#settle(how, nowNs);
   }
@@ -75,7 +76,7 @@ export class Attempt implements HandlerContext {
       this.#controller = new AbortController();
       // A handler may start many requests with it; more than ten listeners are no leak here.
       setMaxListeners(0, this.#controller.signal);
-      if (this.#stopReason !== undefined) this.#controller.abort(stopError(this.#stopReason));
+      if (this.#stopReason !== undefined) this.#controller.abort(this.#reason());
     }
     return this.#controller.signal;
   }
@@ -94,7 +95,7 @@ export class Attempt implements HandlerContext {
   }
 
   throwIfStopped(): void {
-    if (this.#stopReason === undefined && !this.#isSent && !this.#host.mayStart()) this.#stop('CANCELLED');
+    if (this.#stopReason === undefined && this.#host.mustStop(this.#isSent)) this.#stop('CANCELLED');
     if (this.#stopReason !== undefined) throw this.#reason();
     if (this.#isOver) throw new StopError('ABORTED', 'The item has already settled.');
   }
@@ -143,15 +144,19 @@ export class Attempt implements HandlerContext {
     return got;
   }
 
+  /** One error for all who ask, so that they can tell it from errors of their own. */
   #reason(): StopError {
-    return (this.#controller?.signal.reason as StopError | undefined) ?? stopError(this.#stopReason ?? 'ABORTED');
+    const reason = this.#stopReason ?? 'ABORTED';
+    this.#stopError ??= new StopError(reason, STOP_MESSAGES[reason]);
+    return this.#stopError;
   }
 
   #stop(reason: StopReason): void {
     if (this.#isOver || this.#stopReason !== undefined) return;
     this.#stopReason = reason;
     if (this.#ticket !== undefined) this.#host.waiter?.cancel(this.#ticket);
-    this.#controller?.abort(stopError(reason));
+    this[STOP_HOOK]?.onStop(this.#reason());
+    this.#controller?.abort(this.#reason());
   }
 
   /** Settle all tokens that are still open. True if one was given back. */
@@ -169,8 +174,4 @@ export class Attempt implements HandlerContext {
     }
     return gaveBack;
   }
-}
-
-function stopError(reason: StopReason): StopError {
-  return new StopError(reason, STOP_MESSAGES[reason]);
 }

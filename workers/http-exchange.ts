@@ -7,6 +7,7 @@ import type { HandlerContext, HttpValue, Permit } from '../lib/types.ts';
 import { firstHeader, tooLarge } from './http-body.ts';
 import { toItemError } from './http-errors.ts';
 import { describeTarget, type WireRequest } from './http-request.ts';
+import { freeHookOf, type HookedContext, STOP_HOOK, type StopListener } from './stop-hook.ts';
 
 /** What came back for one request, as it was on the wire. */
 export interface Answer {
@@ -41,14 +42,15 @@ export function exchange(
   });
 }
 
-class Exchange implements Dispatcher.DispatchHandler {
+class Exchange implements Dispatcher.DispatchHandler, StopListener {
   readonly #request: WireRequest;
   readonly #context: HandlerContext;
   readonly #permit: Permit;
   readonly #maxBodyBytes: number;
   readonly #resolve: (answer: Answer) => void;
   readonly #reject: (reason: unknown) => void;
-  readonly #signal: AbortSignal;
+  #hook: HookedContext | undefined;
+  #signal: AbortSignal | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   #settled = false;
   #reason: unknown;
@@ -71,15 +73,15 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#maxBodyBytes = maxBodyBytes;
     this.#resolve = resolve;
     this.#reject = reject;
-    this.#signal = context.signal;
   }
 
   start(dispatcher: Dispatcher): void {
-    if (this.#signal.aborted) {
-      this.#fail(this.#signal.reason);
+    try {
+      this.#listen();
+    } catch (reason) {
+      this.#fail(reason);
       return;
     }
-    this.#signal.addEventListener('abort', this);
     const { url, method, headers, body } = this.#request;
     if (body !== undefined) watchBody(body, this);
     try {
@@ -99,11 +101,31 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
   }
 
+  /** From now on a stop is heard. Throws if it has come already. */
+  #listen(): void {
+    const context = this.#context;
+    const hook = freeHookOf(context);
+    if (hook === undefined) {
+      const { signal } = context;
+      if (signal.aborted) throw signal.reason;
+      signal.addEventListener('abort', this);
+      this.#signal = signal;
+    } else {
+      context.throwIfStopped();
+      hook[STOP_HOOK] = this;
+      this.#hook = hook;
+    }
+  }
+
   /** The signal aborts. */
   handleEvent(): void {
+    this.onStop(this.#signal?.reason);
+  }
+
+  onStop(reason: unknown): void {
     // First our own promise: while undici is connecting it would settle nothing before that ends.
-    this.#fail(this.#signal.reason);
-    this.#controller?.abort(this.#reason as Error);
+    this.#fail(reason);
+    this.#controller?.abort(reason as Error);
   }
 
   /** The last byte of the body has been handed to the socket. */
@@ -182,6 +204,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #fail(reason: unknown): void {
+    // Looking whether to stop may be what stops the attempt, and the listener has failed it by then.
+    if (this.#settled) return;
     this.#settle();
     this.#reason = reason;
     this.#reject(reason);
@@ -189,23 +213,30 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   #settle(): void {
     this.#settled = true;
-    this.#signal.removeEventListener('abort', this);
+    this.#signal?.removeEventListener('abort', this);
+    if (this.#hook !== undefined) this.#hook[STOP_HOOK] = undefined;
     // undici may hold on to this object until a connection attempt ends.
     this.#chunks = [];
   }
 }
 
-/** Who waits for which body. undici has no callback for "body sent" in its present handlers, only a channel. */
-const waitingForBody = new WeakMap<object, Exchange>();
+/**
+ * Who waits for a body to be sent, written on the body itself (cheaper than a WeakMap): undici has no callback for it in
+ * its present handlers, only a channel.
+ */
+const WAITING = Symbol('waiting');
+interface Watched {
+  [WAITING]?: Exchange;
+}
 let subscribed = false;
 
-function watchBody(body: Buffer, waiting: Exchange): void {
-  waitingForBody.set(body, waiting);
+function watchBody(body: Buffer & Watched, waiting: Exchange): void {
+  body[WAITING] = waiting;
   if (subscribed) return;
   subscribed = true;
   subscribe('undici:request:bodySent', (message) => {
     // Everyone in this thread who uses undici, or the fetch of Node, publishes here.
-    const { body: sent } = (message as { request: { body?: unknown } }).request;
-    if (typeof sent === 'object' && sent !== null) waitingForBody.get(sent)?.onBodySent();
+    const { body: sent } = (message as { request: { body?: Watched | null } }).request;
+    sent?.[WAITING]?.onBodySent();
   });
 }

@@ -12,7 +12,7 @@ export interface WireRequest {
   readonly url: URL;
   readonly method: string;
   readonly headers: HeaderList;
-  /** Always a Buffer object of this request alone, because it also identifies the request. Never empty. */
+  /** Always a Buffer object of this request alone: who waits for it to be sent is written on it. Never empty. */
   readonly body: Buffer | undefined;
 }
 
@@ -249,7 +249,7 @@ export function redirectRequest(request: WireRequest, status: number, location: 
     headers.push(name, request.headers[i + 1] as string | string[]);
   }
   const { body } = request;
-  // A Buffer object stands for one request: the next one gets its own over the same bytes.
+  // The next request gets a Buffer object of its own, over the same bytes.
   const again = toGet || body === undefined ? undefined : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   return { url, method: toGet ? 'GET' : method, headers, body: again };
 }

@@ -9,7 +9,7 @@ import type { ControlBlock } from '../lib/shared/control-block.ts';
 import type { Gate } from '../lib/shared/gate.ts';
 import { WORK } from '../lib/shared/layout.ts';
 import { WorkSlot } from '../lib/shared/work-slot.ts';
-import type { Classify, Verdict } from '../lib/types.ts';
+import type { Classify, Settled, Verdict } from '../lib/types.ts';
 import { Attempt, type AttemptHost, type StopReason } from './attempt.ts';
 import type { LoadedHandler } from './load-handler.ts';
 import { ReplyBuffer } from './reply-buffer.ts';
@@ -25,7 +25,7 @@ export interface LaneHost {
   readonly gate: Gate;
   readonly waiter: Waiter | undefined;
   readonly handler: LoadedHandler;
-  readonly classifiers: readonly (Classify | undefined)[];
+  readonly classifiers: readonly Classify[];
   readonly timeoutNs: bigint;
   /** Whether a rate-limit event aborts what is in flight. */
   readonly cancelsInFlight: boolean;
@@ -67,7 +67,15 @@ export class Lane implements AttemptHost {
     return process.hrtime.bigint();
   }
 
-  mayStart(): boolean {
+  mustStop(isSent: boolean): boolean {
+    if (this.#isGateOpen()) return false;
+    // Nothing was sent: nothing is lost by stopping. Otherwise only what may run twice, and only if told to cancel. Of a
+    // handler that does not report what it sends nobody knows if it has.
+    const isUntouched = this.#thread.handler.traits.reportsSent && !isSent;
+    return isUntouched || (this.#isIdempotent && this.#thread.cancelsInFlight);
+  }
+
+  #isGateOpen(): boolean {
     return this.#chunk !== undefined && this.#thread.gate.isOpenFor(this.#chunk.generation);
   }
 
@@ -129,7 +137,7 @@ export class Lane implements AttemptHost {
     const count = chunk.items.length;
     const startedNs = this.nowNs();
     for (let position = 0; position < count; position++) {
-      if (!this.mayStart()) break;
+      if (!this.#isGateOpen()) break;
       if (position > 0 && this.nowNs() - startedNs > CHUNK_BUDGET_NS) break;
       if (!slot.claim(position)) break;
       await this.#runItem(chunk, slot, reply, position);
@@ -163,7 +171,7 @@ export class Lane implements AttemptHost {
       }
       grant = got;
       // The gate may have closed between the grant and this moment: nothing was sent, so the token is as it was.
-      if (grant === undefined || !this.mayStart()) {
+      if (grant === undefined || !this.#isGateOpen()) {
         if (grant !== undefined) {
           grant.giveBack();
           this.waiter.look();
@@ -191,19 +199,20 @@ export class Lane implements AttemptHost {
     slot.work = WORK.called | marks | (reportsSent ? 0 : WORK.sent);
     this.#setDeadline(startNs + timeoutNs);
 
-    let settled: { ok: true; value: unknown } | { ok: false; error: unknown };
+    let settled: Settled;
     try {
       const returned = handler.handle(item, attempt);
-      settled = { ok: true, value: isThenable(returned) ? await returned : returned };
+      const value = isThenable(returned) ? await returned : returned;
+      settled = { ok: true, value, item, attempt: attempt.attempt };
     } catch (error) {
-      settled = { ok: false, error };
+      settled = { ok: false, error, item, attempt: attempt.attempt };
     }
 
     const endNs = this.nowNs();
     this.#attempt = undefined;
     this.#setDeadline(0n);
     this.#thread.recordService(endNs - startNs);
-    const { end, value } = this.#judge(settled, attempt, chunk, item, endNs);
+    const { end, value } = this.#judge(settled, attempt, chunk, endNs);
     if (end === END.cancelled) slot.countCancelled();
     if (end === END.refused) slot.countRefused();
     reply.add(
@@ -218,13 +227,7 @@ export class Lane implements AttemptHost {
   }
 
   /** Settle the tokens and say how the attempt ended. */
-  #judge(
-    settled: { ok: true; value: unknown } | { ok: false; error: unknown },
-    attempt: Attempt,
-    chunk: ChunkTask,
-    item: unknown,
-    endNs: bigint,
-  ): { end: number; value: unknown } {
+  #judge(settled: Settled, attempt: Attempt, chunk: ChunkTask, endNs: bigint): { end: number; value: unknown } {
     const thread = this.#thread;
     const { reportsSent } = thread.handler.traits;
     const isSent = Attempt.isSent(attempt) || !reportsSent;
@@ -238,17 +241,13 @@ export class Lane implements AttemptHost {
     }
 
     const notSent = !settled.ok && ((reportsSent && !isSent) || read(settled.error, 'notSent') === true);
-    const judgement = judge(
-      { ...settled, item, attempt: attempt.attempt } as Parameters<typeof judge>[0],
-      thread.classifiers,
-      isSent && !notSent,
-    );
+    const judgement = judge(settled, thread.classifiers, isSent && !notSent);
     const isAnswer = settled.ok ? !isGatewayWord(settled.value, judgement.verdict) : judgement.verdict === 'rate-limit';
     this.#settle(attempt, isAnswer ? 'answered' : notSent ? 'notSent' : 'abandoned', endNs);
 
     switch (judgement.verdict) {
       case 'ok':
-        return { end: END.ok, value: (settled as { value: unknown }).value };
+        return { end: END.ok, value: settled.ok ? settled.value : undefined };
       case 'rate-limit':
         thread.closeGate(chunk.generation, judgement.record.retryAfterMs, endNs);
         return { end: END.refused, value: judgement.record };

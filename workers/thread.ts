@@ -22,7 +22,7 @@ export class Thread implements LaneHost {
   readonly gate: Gate;
   readonly waiter: Waiter | undefined;
   readonly handler: LoadedHandler;
-  readonly classifiers: readonly (Classify | undefined)[];
+  readonly classifiers: readonly Classify[];
   readonly timeoutNs: bigint;
   readonly cancelsInFlight: boolean;
   readonly #setup: ThreadSetup;
@@ -40,7 +40,7 @@ export class Thread implements LaneHost {
     this.#setup = setup;
     this.#port = port;
     this.handler = handler;
-    this.classifiers = [handler.classify, handler.traits.classify];
+    this.classifiers = [handler.classify, handler.traits.classify].filter((classify) => classify !== undefined);
     this.block = openControlBlock(setup.buffer, setup.layout);
     this.gate = new Gate(this.block);
     this.waiter = setup.limits.length > 0 ? new Waiter(new Limiter(this.block, setup.limits, threadId)) : undefined;

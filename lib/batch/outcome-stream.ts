@@ -46,9 +46,13 @@ export class OutcomeStream implements OutcomeSink {
     this.#wakeUp();
   }
 
-  /** The outcomes of a batch, until it is over. */
-  async *outcomes(batch: Batch): AsyncGenerator<Outcome, void, undefined> {
+  /** Say which batch the items are for. Before anything else. */
+  attach(batch: Batch): void {
     this.#batch = batch;
+  }
+
+  /** Pull items and give outcomes, until the batch is over. */
+  async *outcomes(): AsyncGenerator<Outcome, void, undefined> {
     this.#feed();
     for (;;) {
       for (let next = this.#take(); next !== undefined; next = this.#take()) {

@@ -9,9 +9,12 @@ export type Judgement =
   | { readonly verdict: 'ok' }
   | { readonly verdict: 'rate-limit' | 'retry' | 'fatal'; readonly record: FailureRecord };
 
+const OK: Judgement = { verdict: 'ok' };
+const OK_VERDICT: DetailedVerdict = { verdict: 'ok' };
+
 /** The rules for what a module's own `classify` leaves open. */
 export function classifyByDefault(settled: Settled): DetailedVerdict {
-  if (settled.ok) return { verdict: 'ok' };
+  if (settled.ok) return OK_VERDICT;
   switch (codeOf(settled.error)) {
     case 'RATE_LIMITED':
       return { verdict: 'rate-limit', retryAfterMs: retryAfterOf(settled.error) };
@@ -28,14 +31,9 @@ export function classifyByDefault(settled: Settled): DetailedVerdict {
  * Ask the classifiers in turn; the first that has a verdict decides. A classifier that throws, or says something that
  * is no verdict, makes the item fail with `HANDLER`: its answer could not be judged, so it must not pass for a success.
  */
-export function judge(
-  settled: Settled,
-  classifiers: readonly (Classify | undefined)[],
-  possiblyExecuted: boolean,
-): Judgement {
-  let found: DetailedVerdict = classifyByDefault(settled);
+export function judge(settled: Settled, classifiers: readonly Classify[], possiblyExecuted: boolean): Judgement {
+  let found: DetailedVerdict | undefined;
   for (const classify of classifiers) {
-    if (classify === undefined) continue;
     let said: ReturnType<Classify>;
     try {
       said = classify(settled);
@@ -50,8 +48,9 @@ export function judge(
     found = detailed;
     break;
   }
+  found ??= classifyByDefault(settled);
   if (found.verdict === 'ok') {
-    if (settled.ok) return { verdict: 'ok' };
+    if (settled.ok) return OK;
     return { verdict: 'fatal', record: unjudged('classify called a rejection "ok".', possiblyExecuted) };
   }
   const record = settled.ok ? recordOfAnswer(settled.value, found) : toFailureRecord(settled.error, possiblyExecuted);

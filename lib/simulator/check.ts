@@ -38,18 +38,23 @@ export class OptionReader {
     return this.#bag[key] !== undefined;
   }
 
+  #given(key: string, fallback: unknown): unknown {
+    const value = this.#bag[key];
+    return value === undefined ? fallback : value;
+  }
+
   fail(key: string, allowed: string): never {
     throw new InvalidOptionError(this.path(key), this.#bag[key], allowed);
   }
 
   number(key: string, fallback: number, min: number, max: number): number {
-    const value = this.#bag[key] ?? fallback;
+    const value = this.#given(key, fallback);
     if (!isNumberWithin(value, min, max)) return this.fail(key, `a number from ${min} to ${max}`);
     return value;
   }
 
   integer(key: string, fallback: number, min: number, max: number): number {
-    const value = this.#bag[key] ?? fallback;
+    const value = this.#given(key, fallback);
     if (!isNumberWithin(value, min, max) || !Number.isInteger(value)) {
       return this.fail(key, `a whole number from ${min} to ${max}`);
     }
@@ -57,12 +62,12 @@ export class OptionReader {
   }
 
   boolean(key: string, fallback: boolean): boolean {
-    const value = this.#bag[key] ?? fallback;
+    const value = this.#given(key, fallback);
     return typeof value === 'boolean' ? value : this.fail(key, 'true or false');
   }
 
   oneOf<T extends string>(key: string, choices: readonly T[], fallback?: T): T {
-    const value = this.#bag[key] ?? fallback;
+    const value = this.#given(key, fallback);
     return choices.find((choice) => choice === value) ?? this.fail(key, choices.map(describeValue).join(', '));
   }
 

@@ -45,7 +45,7 @@ export const MAX_TIMER_MS = 2 ** 31 - 1;
  * @throws InvalidOptionError
  */
 export function resolveFaults(faults: readonly Fault[] | undefined): ResolvedFault[] {
-  const list: unknown = faults ?? [];
+  const list: unknown = faults === undefined ? [] : faults;
   if (!Array.isArray(list)) throw new InvalidOptionError('faults', list, 'a list of faults');
   return list.map((fault: unknown, index) => resolveFault(fault, `faults[${index}]`));
 }

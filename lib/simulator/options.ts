@@ -133,12 +133,12 @@ function resolveTime(reader: OptionReader, key: string, fallback: TimeRange): Ti
 }
 
 function resolveKis(reader: OptionReader): ResolvedKis | undefined {
-  const value = reader.get('kis') ?? true;
+  const value = reader.get('kis');
   if (value === false) return undefined;
-  if (value !== true && (typeof value !== 'object' || Array.isArray(value))) {
+  if (value !== undefined && typeof value !== 'boolean' && typeof value !== 'object') {
     return reader.fail('kis', 'true, false or an object');
   }
-  const kis = new OptionReader(value === true ? {} : value, 'kis', KNOWN_KIS);
+  const kis = new OptionReader(typeof value === 'object' ? value : {}, 'kis', KNOWN_KIS);
   return {
     checkHeaders: kis.boolean('checkHeaders', true),
     appKey: kis.secret('appKey'),

@@ -11,14 +11,15 @@ const MAX_BYTES = 16 * 2 ** 20;
  */
 export function plainAnswer(request: ApiRequest): Answer {
   const { n, method, target, pathname } = request;
-  if (pathname.length < target.length) {
-    const query = new URLSearchParams(target.slice(pathname.length + 1));
-    if (pathname === '/redirect') return redirectAnswer(query);
-    const bytes = query.get('bytes');
-    if (bytes !== null) return fillerAnswer(Number(bytes));
-  }
+  if (pathname === '/redirect') return redirectAnswer(queryOf(request));
+  const bytes = pathname.length < target.length ? queryOf(request).get('bytes') : null;
+  if (bytes !== null) return fillerAnswer(Number(bytes));
   if (request.body === undefined) return jsonAnswer(200, { path: target, method, n });
   return jsonAnswer(200, { path: target, method, n, bodyBytes: request.bodyBytes, echo: parseOrText(request.body) });
+}
+
+function queryOf({ target, pathname }: ApiRequest): URLSearchParams {
+  return new URLSearchParams(target.slice(pathname.length));
 }
 
 function redirectAnswer(query: URLSearchParams): Answer {

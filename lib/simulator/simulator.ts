@@ -64,6 +64,8 @@ class ServerThread {
     this.#worker = new Worker(new URL('./server-thread.js', import.meta.url), {
       workerData: options,
       name: 'sluicegate-simulator',
+      // What this process was started with may not suit a module: `--input-type` with `--eval` would make it fail.
+      execArgv: [],
     });
     this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
     this.#worker.on('message', (message: ServerMessage) => this.#onMessage(message));
