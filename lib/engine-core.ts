@@ -89,7 +89,7 @@ export class EngineCore {
         threads: options.threads,
         concurrency: options.concurrency,
         resourceLimits: options.resourceLimits,
-        setupTimeoutMs: options.timeoutMs,
+        setupTimeoutMs: options.setupTimeoutMs,
       },
       {
         buffer: block.buffer,
@@ -256,10 +256,9 @@ export class EngineCore {
 
   #onBatchOver(batch: Batch): void {
     if (this.#progressDueMs.delete(batch)) this.#reportProgress(batch);
-    const { succeeded, failed } = batch.summary();
     this.totals.batches++;
-    this.totals.succeeded += succeeded;
-    this.totals.failed += failed;
+    this.totals.succeeded += batch.done - batch.failed;
+    this.totals.failed += batch.failed;
     this.totals.sent += batch.counts.sent;
     this.totals.refused += batch.counts.refused;
     this.totals.cancelled += batch.counts.cancelled;

@@ -241,6 +241,7 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
       idempotent: options.idempotent,
       onProgress: options.onProgress,
       sink,
+      hasLimits: this.#core.options.rate.length > 0,
       nowMs: () => performance.now(),
       random: Math.random,
       onWork: (batch) => this.#core.dispatcher.noteWork(batch),
@@ -276,6 +277,7 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
       lanes: this.#core.options.concurrency,
       pump: () => this.#core.dispatcher.pump(),
       endIfDone: (batch) => this.#core.dispatcher.endIfDone(batch),
+      abort: (batch) => this.#core.abort(batch),
     });
     const batch = this.#makeBatch(options, stream, 'unfinished');
     stream.attach(batch);

@@ -176,6 +176,9 @@ export const engineOptionsSchema = options({
   circuit: v.optional(v.literal(false, 'false, or leave it out: the circuit breaker is not built yet')),
   cancelGraceMs: v.optional(durationMs(0, MAX_TIMER_MS)),
   killGraceMs: v.optional(durationMs(0, MAX_TIMER_MS)),
+  setupTimeoutMs: v.optional(
+    positive(MAX_TIMER_MS, `a number of milliseconds more than 0 and at most ${MAX_TIMER_MS} (about 24.8 days)`),
+  ),
   resourceLimits: v.optional(
     options({
       maxOldGenerationSizeMb: memoryMb(),

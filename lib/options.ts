@@ -117,6 +117,11 @@ export interface EngineOptions {
    * from 0 to 2 147 483 647. Default 1000.
    */
   readonly killGraceMs?: number | undefined;
+  /**
+   * How long a thread may take to import the handler module and run its `setup`, in milliseconds: more than 0, at most
+   * 2 147 483 647. Default 30 000.
+   */
+  readonly setupTimeoutMs?: number | undefined;
   /** Memory limits of each thread in megabytes, more than 0, as in `node:worker_threads`. Default: Node's own. */
   readonly resourceLimits?: Readonly<ResourceLimits> | undefined;
 }
@@ -182,6 +187,7 @@ export interface ResolvedOptions {
   readonly onRateLimit: 'cancel' | 'drain';
   readonly cancelGraceMs: number;
   readonly killGraceMs: number;
+  readonly setupTimeoutMs: number;
   readonly resourceLimits: ResourceLimits | undefined;
 }
 
@@ -198,6 +204,7 @@ export const DEFAULTS = Object.freeze({
   onRateLimit: 'cancel',
   cancelGraceMs: 1000,
   killGraceMs: 1000,
+  setupTimeoutMs: 30_000,
   /** Items in work per thread, without a rate limit. */
   itemsPerThread: 8,
   /** Items in work, with a rate limit that allows more than that. */
@@ -249,6 +256,7 @@ export function resolveOptions(options: EngineOptions | undefined, cwd: string):
     onRateLimit: given.onRateLimit ?? DEFAULTS.onRateLimit,
     cancelGraceMs: given.cancelGraceMs ?? DEFAULTS.cancelGraceMs,
     killGraceMs: given.killGraceMs ?? DEFAULTS.killGraceMs,
+    setupTimeoutMs: given.setupTimeoutMs ?? DEFAULTS.setupTimeoutMs,
     resourceLimits: given.resourceLimits && Object.freeze(given.resourceLimits),
   });
 }

@@ -52,6 +52,7 @@ describe('defaults', () => {
       onRateLimit: 'cancel',
       cancelGraceMs: 1000,
       killGraceMs: 1000,
+      setupTimeoutMs: 30_000,
       resourceLimits: undefined,
     });
     assert.deepEqual(resolveOptions({}, CWD), resolved);
@@ -222,6 +223,7 @@ const REFUSED: [string, (value: unknown) => unknown, unknown[]][] = [
   ['threads', (threads) => ({ threads }), [...NO_INTEGER, 0, 257]],
   ['concurrency', (concurrency) => ({ concurrency }), [...NO_INTEGER, 0, 65_537]],
   ['timeoutMs', (timeoutMs) => ({ timeoutMs }), [...NO_FINITE, 0, 2 ** 31]],
+  ['setupTimeoutMs', (setupTimeoutMs) => ({ setupTimeoutMs }), [...NO_FINITE, 0, 2 ** 31]],
   ['onRateLimit', (onRateLimit) => ({ onRateLimit }), ['Cancel', '', null, true]],
   ['circuit', (circuit) => ({ circuit }), [true, {}, null, { failureThreshold: 1 }]],
   ['cancelGraceMs', (cancelGraceMs) => ({ cancelGraceMs }), [...NO_FINITE, 2 ** 31]],

@@ -1,5 +1,4 @@
 import { ItemError } from '../lib/errors.ts';
-import { parseHttpDate, parseRetryAfter } from '../lib/recover/retry-after.ts';
 import type { Classify, DetailedVerdict, HandlerContext, HttpItem, HttpValue, Settled, Verdict } from '../lib/types.ts';
 import { decodeContent, firstHeader, parseBody } from './http-body.ts';
 import { loadClient, readyClient } from './http-client.ts';
@@ -13,6 +12,7 @@ import {
   redirectRequest,
   type WireRequest,
 } from './http-request.ts';
+import { retryAfterOf } from './http-retry-after.ts';
 import { withTraits } from './traits.ts';
 
 export type {
@@ -118,14 +118,6 @@ function classifyAnswer(value: HttpValue): Verdict | DetailedVerdict {
   const retryAfterMs = retryAfterOf(value);
   const refused = status === 429 || (status === 503 && retryAfterMs !== undefined);
   return { verdict: refused ? 'rate-limit' : 'retry', retryAfterMs };
-}
-
-/** The hint of an answer when to come back, in milliseconds. A date is read by the server's own clock if it sent it. */
-export function retryAfterOf({ headers }: HttpValue): number | undefined {
-  const nowMs = Date.now();
-  const serverTime = firstHeader(headers, 'date');
-  const hint = Object.hasOwn(headers, 'retry-after') ? headers['retry-after'] : undefined;
-  return parseRetryAfter(hint, (serverTime === undefined ? undefined : parseHttpDate(serverTime, nowMs)) ?? nowMs);
 }
 
 /** Once per thread, before the first item: loads the client, so that an option that does not work is found out at once. */

@@ -1,5 +1,5 @@
 import type { DetailedVerdict, HttpItem, HttpValue, Settled, Verdict } from '../lib/types.ts';
-import { retryAfterOf } from './http.ts';
+import { retryAfterOf } from './http-retry-after.ts';
 
 export { default, setup } from './http.ts';
 

@@ -53,6 +53,9 @@ export class Lane implements AttemptHost {
   #isIdempotent = true;
   /** When the attempt in work has had its time; 0 while there is none. */
   deadlineNs = 0n;
+  #pausedDeadlineNs = 0n;
+  /** When the last item ended. */
+  #lastEndNs = 0n;
 
   constructor(thread: LaneHost, port: MessagePort) {
     this.#thread = thread;
@@ -90,7 +93,6 @@ export class Lane implements AttemptHost {
     this.#pausedDeadlineNs = this.deadlineNs;
     this.#setDeadline(0n);
   }
-  #pausedDeadlineNs = 0n;
 
   onWaited(waitedNs: bigint): void {
     if (this.#attempt !== undefined) this.#setDeadline(this.#pausedDeadlineNs + waitedNs);
@@ -136,9 +138,10 @@ export class Lane implements AttemptHost {
     this.#reply = reply;
     const count = chunk.items.length;
     const startedNs = this.nowNs();
+    this.#lastEndNs = startedNs;
     for (let position = 0; position < count; position++) {
       if (!this.#isGateOpen()) break;
-      if (position > 0 && this.nowNs() - startedNs > CHUNK_BUDGET_NS) break;
+      if (this.#lastEndNs - startedNs > CHUNK_BUDGET_NS) break;
       if (!slot.claim(position)) break;
       await this.#runItem(chunk, slot, reply, position);
       if (count > 1 && reply.isPending) this.#thread.flushSoon();
@@ -209,6 +212,7 @@ export class Lane implements AttemptHost {
     }
 
     const endNs = this.nowNs();
+    this.#lastEndNs = endNs;
     this.#attempt = undefined;
     this.#setDeadline(0n);
     this.#thread.recordService(endNs - startNs);

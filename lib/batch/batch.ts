@@ -1,9 +1,8 @@
-import type { RecordableHistogram } from 'node:perf_hooks';
 import type { ErrorCode } from '../errors.ts';
 import { END, NOT_IDEMPOTENT } from '../protocol.ts';
 import type { FailureRecord } from '../recover/error-record.ts';
 import { abortedRecord } from '../recover/stop-records.ts';
-import { createLatencyHistogram, latencyOf, recordMs } from '../shared/latency.ts';
+import { LatencyMeter } from '../shared/latency.ts';
 import { WORK } from '../shared/layout.ts';
 import type { WorkSlot } from '../shared/work-slot.ts';
 import type { Outcome } from '../types.ts';
@@ -26,6 +25,8 @@ export interface BatchOptions {
   readonly rules: RetryRules;
   readonly idempotent: boolean | undefined;
   readonly sink: OutcomeSink;
+  /** Whether items wait for tokens at all. */
+  readonly hasLimits: boolean;
   readonly nowMs: () => number;
   readonly random: () => number;
   readonly onProgress: ((progress: Progress) => void) | undefined;
@@ -93,8 +94,8 @@ export class Batch {
   #items: readonly unknown[] | undefined;
   #marks: Uint8Array | undefined;
   #outcomes: Map<number, Outcome> | undefined;
-  #waitUs: RecordableHistogram | undefined;
-  #serviceUs: RecordableHistogram | undefined;
+  readonly #waits = new LatencyMeter();
+  readonly #services = new LatencyMeter();
   readonly #meter = new ThroughputMeter();
 
   constructor(options: BatchOptions) {
@@ -313,8 +314,8 @@ export class Batch {
       requestsSent: this.counts.sent,
       elapsedMs,
       throughputPerSecond: elapsedMs > 0 ? (total * 1e3) / elapsedMs : 0,
-      waitMs: latencyOf(this.#waitUs),
-      durationMs: latencyOf(this.#serviceUs),
+      waitMs: this.#waits.latency,
+      durationMs: this.#services.latency,
     };
   }
 
@@ -344,9 +345,7 @@ export class Batch {
   }
 
   #record(times: AttemptTimes): void {
-    this.#waitUs ??= createLatencyHistogram();
-    this.#serviceUs ??= createLatencyHistogram();
-    recordMs(this.#waitUs, times.waitMs);
-    recordMs(this.#serviceUs, times.durationMs);
+    this.#services.record(times.durationMs);
+    if (this.#options.hasLimits) this.#waits.record(times.waitMs);
   }
 }

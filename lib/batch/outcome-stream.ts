@@ -11,6 +11,8 @@ export interface OutcomeStreamOptions {
   readonly pump: () => void;
   /** The source has ended: the batch is over when all its items are done. */
   readonly endIfDone: (batch: Batch) => void;
+  /** The source has failed: what is in work ends. */
+  readonly abort: (batch: Batch) => void;
 }
 
 /**
@@ -85,8 +87,9 @@ export class OutcomeStream implements OutcomeSink {
     const outcome = this.#ready[this.#readyHead];
     if (outcome === undefined) return undefined;
     this.#readyHead++;
-    if (this.#readyHead === this.#ready.length) {
-      this.#ready = [];
+    // Threads that are always ahead of the reader never let it run empty: what was read must go all the same.
+    if (this.#readyHead * 2 >= this.#ready.length) {
+      this.#ready = this.#ready.slice(this.#readyHead);
       this.#readyHead = 0;
     }
     return outcome;
@@ -118,9 +121,11 @@ export class OutcomeStream implements OutcomeSink {
         else this.#push(result.value);
       }
     } catch (error) {
+      // The same holds for an error: a source that shares the batch's signal fails because of it.
+      if (this.#isExhausted) return;
       this.#fail(error);
-      this.#batch?.abort();
       this.#exhaust();
+      if (this.#batch !== undefined) this.#options.abort(this.#batch);
     } finally {
       this.#isFeeding = false;
     }

@@ -185,10 +185,11 @@ export class ThreadPool {
     const thread = new ThreadHandle(worker, port1, this.#vacancies.pop() ?? 1);
     this.#threads.set(threadId, thread);
 
+    const { setupTimeoutMs } = this.#options;
     const setupTimer = setTimeout(() => {
-      thread.cause = { name: 'TimeoutError', message: `Not ready within ${this.#options.setupTimeoutMs} ms.` };
-      this.kill(thread, 'setup');
-    }, this.#options.setupTimeoutMs).unref();
+      const why = `The handler module was not imported and set up within setupTimeoutMs (${setupTimeoutMs} ms).`;
+      this.#events.onFailed(new HandlerLoadError(why));
+    }, setupTimeoutMs).unref();
     let wasReady = false;
     const portClosed = new Promise<void>((resolve) => port1.once('close', resolve));
     port1.on('message', (message: ThreadMessage) => {

@@ -38,3 +38,37 @@ export function latencyOf(histogram: RecordableHistogram | undefined): Latency {
     max: ms(histogram.max),
   };
 }
+
+/** Up to here single times take less memory than a histogram, and much less time to set up. */
+const MAX_SINGLE_TIMES = 512;
+
+/** Collects times of one batch: one by one while they are few, because many small batches may run at once. */
+export class LatencyMeter {
+  #timesMs: number[] = [];
+  #histogram: RecordableHistogram | undefined;
+
+  record(ms: number): void {
+    if (this.#histogram !== undefined) {
+      recordMs(this.#histogram, ms);
+      return;
+    }
+    this.#timesMs.push(ms);
+    if (this.#timesMs.length < MAX_SINGLE_TIMES) return;
+    this.#histogram = createLatencyHistogram();
+    for (const timeMs of this.#timesMs) recordMs(this.#histogram, timeMs);
+    this.#timesMs = [];
+  }
+
+  /** The figures so far. */
+  get latency(): Latency {
+    if (this.#histogram !== undefined) return latencyOf(this.#histogram);
+    if (this.#timesMs.length === 0) return NO_LATENCY;
+    // Counted in the same way whatever the number, in a histogram that all meters of this thread use in turn.
+    scratch ??= createLatencyHistogram();
+    scratch.reset();
+    for (const timeMs of this.#timesMs) recordMs(scratch, timeMs);
+    return latencyOf(scratch);
+  }
+}
+
+let scratch: RecordableHistogram | undefined;

@@ -1,13 +1,7 @@
 import type { Arrival, ArrivalOutcome } from './types.ts';
 
 /** Outcomes by the number that stands for them in a column. */
-export const OUTCOMES = [
-  'pending',
-  'ok',
-  'refused',
-  'injected',
-  'aborted',
-] as const satisfies readonly ArrivalOutcome[];
+const OUTCOMES = ['pending', 'ok', 'refused', 'injected', 'aborted'] as const satisfies readonly ArrivalOutcome[];
 
 const OUTCOME_NUMBER: Readonly<Record<ArrivalOutcome, number>> = {
   pending: 0,

@@ -1,13 +1,8 @@
 import { isNumberWithin, OptionReader } from './check.ts';
 import { MAX_TIMER_MS, type ResolvedFault, resolveFaults } from './fault-options.ts';
 import { ALGORITHMS, type Algorithm, type LimiterSettings } from './limiters.ts';
+import type { TimeRange } from './random.ts';
 import { REFUSALS, type Refusal, type SimulatorOptions } from './types.ts';
-
-/** A range of times; both ends are the same for a fixed one. */
-export interface TimeRange {
-  readonly minMs: number;
-  readonly maxMs: number;
-}
 
 export interface ResolvedKis {
   readonly checkHeaders: boolean;
@@ -36,7 +31,7 @@ export interface ResolvedOptions {
   readonly maxArrivals: number;
 }
 
-export const MAX_LIMIT = 1_000_000;
+const MAX_LIMIT = 1_000_000;
 const MAX_WINDOW_MS = 24 * 3_600_000;
 const NS_PER_MS = 1_000_000;
 

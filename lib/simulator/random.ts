@@ -13,6 +13,17 @@ export function seededRandom(seed: number): Random {
   };
 }
 
+/** A range of times; both ends are the same for a fixed one. */
+export interface TimeRange {
+  readonly minMs: number;
+  readonly maxMs: number;
+}
+
+/** A time in the range, uniformly, rounded to whole milliseconds. A fixed one draws all the same. */
+export function drawMs({ minMs, maxMs }: TimeRange, random: Random): number {
+  return Math.round(minMs + random() * (maxMs - minMs));
+}
+
 /** FNV-1a over UTF-16 code units: the same number for the same text, in every run. */
 export function hashText(text: string): number {
   let hash = 0x811c9dc5;

@@ -6,9 +6,9 @@ import { FaultPicker, type PickedFault } from './fault-picker.ts';
 import { type ArrivalColumns, Journal } from './journal.ts';
 import { KisService } from './kis/service.ts';
 import { createLimiter, type Limiter, type LimiterSettings } from './limiters.ts';
-import type { ResolvedOptions, TimeRange } from './options.ts';
+import type { ResolvedOptions } from './options.ts';
 import { plainAnswer } from './plain.ts';
-import { type Random, seededRandom } from './random.ts';
+import { drawMs, type Random, seededRandom } from './random.ts';
 import { strike } from './strike.ts';
 import type { FaultKind, Order, SimulatorStats } from './types.ts';
 
@@ -190,7 +190,7 @@ export class ApiServer {
   #delayMs(run: Run, isCounted: boolean, decision: Decision, fault: PickedFault | undefined): number {
     if (!isCounted) return 0;
     const isAtOnce = decision === 'refused' || (decision === 'injected' && fault?.after === 'arrival');
-    return draw(isAtOnce ? this.#options.refusalTime : this.#options.serviceTime, run.serviceRandom);
+    return drawMs(isAtOnce ? this.#options.refusalTime : this.#options.serviceTime, run.serviceRandom);
   }
 
   #work(exchange: Exchange, request: ApiRequest): void {
@@ -227,11 +227,6 @@ function onGone(exchange: Exchange): void {
   if (exchange.isAnswered) return;
   exchange.isAnswered = true;
   if (exchange.n > 0 && exchange.decision === 'accepted') exchange.run.journal.abort(exchange.n);
-}
-
-function draw(range: TimeRange, random: Random): number {
-  if (range.maxMs === 0) return 0;
-  return Math.round(range.minMs + random() * (range.maxMs - range.minMs));
 }
 
 function readBody(incoming: IncomingMessage, done: (body: Buffer | undefined, bodyBytes: number) => void): void {

@@ -18,7 +18,7 @@ const ERROR_PAGE = [
 ].join('\n');
 
 /** How the rate limit refuses where the fault does not say. */
-export interface RefusalStyle {
+interface RefusalStyle {
   readonly refusal: Refusal;
   readonly windowNs: number;
 }

@@ -5,7 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import { Agent } from 'undici';
 import { type Fault, type FaultKind, type Refusal, startSimulator } from '../../lib/simulator/index.ts';
 import { FAULT_KINDS, REFUSALS } from '../../lib/simulator/types.ts';
-import { codeOf, rawRequest, startBench, statsWhen } from './support.ts';
+import { codeOf, type Reply, rawRequest, startBench, statsWhen } from './support.ts';
 
 const EGW_TEXT = '초당 거래건수를 초과하였습니다.';
 const REFUSAL_ON_THE_WIRE: Readonly<Record<Refusal, readonly [status: number, body: unknown]>> = {
@@ -52,7 +52,7 @@ test('429 and 503 carry Retry-After as seconds, date or any text', async (t) => 
       { at: 6, kind: '503', retryAfter: 0 },
     ],
   });
-  const replies = [];
+  const replies: Reply[] = [];
   for (let n = 1; n <= 6; n++) replies.push(await call('/'));
   assert.deepEqual(
     replies.map((reply) => reply.status),
@@ -188,7 +188,7 @@ test('gzip: the right body, compressed; truncated-gzip: complete as HTTP, broken
   });
   const agent = new Agent();
   t.after(() => agent.destroy());
-  const bodies = [];
+  const bodies: Buffer[] = [];
   for (let n = 1; n <= 2; n++) {
     const { headers, body } = await agent.request({ origin: sim.url, path: '/item/1', method: 'GET' });
     assert.equal(headers['content-encoding'], 'gzip');
@@ -212,7 +212,7 @@ test('which requests meet a fault: numbers, methods, path, times, first in the l
       { at: 2, kind: 'html-500' },
     ],
   });
-  const statuses = [];
+  const statuses: number[] = [];
   for (const path of ['/1', '/exact', '/exact?q=1', '/exact', '/exact/no', '/tree/a', '/tree', '/tree/b', '/tree/c']) {
     statuses.push((await call(path)).status);
   }
@@ -223,7 +223,7 @@ test('which requests meet a fault: numbers, methods, path, times, first in the l
 
 test('probability: about as often as told, and the same requests for the same seed', async (t) => {
   const faults: Fault[] = [{ probability: 0.25, kind: 'status', status: 418 }];
-  const runs = [];
+  const runs: number[][] = [];
   for (const seed of [1, 1, 2]) {
     const { sim, call } = await startBench(t, { faults, seed });
     for (let n = 1; n <= 400; n++) await call('/');
@@ -238,7 +238,7 @@ test('probability: about as often as told, and the same requests for the same se
 test('at arrival, a fault uses no quota; after execution it does, and does not hide a refusal', async (t) => {
   const limit = { algorithm: 'fixed', limit: 2, windowMs: 3_600_000 } as const;
   const { sim, call } = await startBench(t, { ...limit, faults: [{ at: [1, 3], kind: '429' }] });
-  const statuses = [];
+  const statuses: number[] = [];
   for (let n = 1; n <= 5; n++) statuses.push((await call('/')).status);
   assert.deepEqual(statuses, [429, 200, 429, 200, 500]);
   assert.equal((await sim.stats()).maxAcceptedInWindow, 2);

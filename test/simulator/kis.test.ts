@@ -91,7 +91,7 @@ test('asking again gives the same token, until it is old, expired or revoked', a
 
 test('wrong credentials and bodies are refused', async (t) => {
   const bench = await startKis(t, { appKey: KEYS.appkey, appSecret: KEYS.appsecret });
-  const codes = [];
+  const codes: unknown[] = [];
   for (const body of [
     { ...KEYS, appkey: 'x' },
     { ...KEYS, appsecret: 'x' },

@@ -53,6 +53,8 @@ const WRONG: readonly (readonly [option: string, options: object])[] = [
   ['faults[0].durationMs', { faults: [{ kind: 'slow-body', durationMs: -1 }] }],
   ['faults[0].bytes', { faults: [{ kind: 'huge-body', bytes: 1 }] }],
   ['kis', { kis: 'yes' }],
+  ['kis', { kis: null }],
+  ['faults', { faults: null }],
   ['kis.appkey', { kis: { appkey: 'x' } }],
   ['kis.checkHeaders', { kis: { checkHeaders: 'no' } }],
   ['kis.tokenIntervalMs', { kis: { tokenIntervalMs: -1 } }],
@@ -64,7 +66,7 @@ test('a wrong option is refused at once, by its name', async () => {
   for (const [option, options] of WRONG) {
     await assert.rejects(
       // The point is what a caller without types may pass.
-      startSimulator(options as never),
+      startSimulator(options as never).then((sim) => sim.close()),
       (error) => error instanceof InvalidOptionError && error.option === option && error.allowed.length > 0,
       `${option} of ${JSON.stringify(options, (_, value) => (typeof value === 'bigint' ? 'bigint' : value))}`,
     );

@@ -4,8 +4,9 @@ import { describe, it } from 'node:test';
 import { ItemError, RateLimitError, StopError } from '../../lib/errors.ts';
 import type { HttpValue } from '../../lib/types.ts';
 import * as httpModule from '../../workers/http.ts';
-import http, { classify, retryAfterOf } from '../../workers/http.ts';
+import http, { classify } from '../../workers/http.ts';
 import { FinalResponseError } from '../../workers/http-errors.ts';
+import { retryAfterOf } from '../../workers/http-retry-after.ts';
 import { traitsOf } from '../../workers/traits.ts';
 
 const item = { url: 'https://example.com/' };
@@ -88,6 +89,6 @@ describe('the traits of the HTTP handler', () => {
   });
 
   it('belong to a module with an explicit list of exports', () => {
-    assert.deepEqual(Object.keys(httpModule).sort(), ['classify', 'default', 'retryAfterOf', 'setup']);
+    assert.deepEqual(Object.keys(httpModule).sort(), ['classify', 'default', 'setup']);
   });
 });

@@ -7,6 +7,7 @@ import type { HandlerContext, HttpOptions, HttpValue, Permit } from '../../lib/t
 import handle from '../../workers/http.ts';
 import { destroyHttp } from '../../workers/http-client.ts';
 import { configureHttp } from '../../workers/http-config.ts';
+import { type HookedContext, STOP_HOOK, type StopListener } from '../../workers/stop-hook.ts';
 
 /** A key and a certificate for localhost and 127.0.0.1, made for these tests. Valid from 2020 to 2120. */
 export const TEST_KEY = `-----BEGIN PRIVATE KEY-----
@@ -75,6 +76,21 @@ export class FakeContext implements HandlerContext {
 
   throwIfStopped(): void {
     if (this.stopError !== undefined) throw this.stopError;
+  }
+}
+
+/** The same with the hook that the engine's own contexts have; nobody may touch its signal. */
+export class HookedFakeContext extends FakeContext implements HookedContext {
+  [STOP_HOOK]: StopListener | undefined = undefined;
+
+  override get signal(): AbortSignal {
+    throw new Error('The signal is not to be read.');
+  }
+
+  /** What the engine does. */
+  stop(reason: Error): void {
+    this.stopError = reason;
+    this[STOP_HOOK]?.onStop(reason);
   }
 }
 

@@ -1,0 +1,105 @@
+import { Piscina } from 'piscina';
+import { createEngine } from '../../../lib/index.ts';
+import { alternate, type Contender, timingRow } from '../../harness/alternate.ts';
+import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
+import { atLeast, type Part } from '../../harness/suite.ts';
+
+const ITEMS = 100_000;
+const THREADS = 2;
+const PER_THREAD = 8;
+const CHUNK = 256;
+const ROUNDS = 10;
+const WARM_UPS = 2;
+const GOAL_TIMES = 15;
+
+const numbers = Array.from({ length: ITEMS }, (_, index) => index);
+
+/** What it costs to hand an item to a thread and to get its outcome back. */
+export const dispatch: Part = {
+  name: 'dispatch',
+  title: `${ITEMS.toLocaleString('en-US')} no-op items, ${THREADS} threads, ${THREADS * PER_THREAD} in work`,
+  async run() {
+    const engine = createEngine<number, number>({
+      handler: new URL('./fixtures/noop.js', import.meta.url),
+      threads: THREADS,
+      concurrency: THREADS * PER_THREAD,
+    });
+    const perItem = makePool('./fixtures/piscina-items.js');
+    const inChunks = makePool('./fixtures/piscina-chunks.js');
+    const ours: Contender = {
+      name: 'sluicegate: engine.run',
+      items: ITEMS,
+      run: async () => {
+        const { outcomes } = await engine.run(numbers);
+        check(outcomes.length, (index) => {
+          const outcome = outcomes[index];
+          return outcome?.ok && outcome.index === index ? outcome.value : undefined;
+        });
+      },
+    };
+    const theirs: Contender = {
+      name: 'piscina.run per item',
+      items: ITEMS,
+      run: async () => {
+        const values = (await Promise.all(numbers.map((item) => perItem.run(item)))) as number[];
+        check(values.length, (index) => values[index]);
+      },
+    };
+    const ceiling: Contender = {
+      name: `piscina.run per ${CHUNK} items, values only`,
+      items: ITEMS,
+      run: async () => {
+        const chunks: Promise<number[]>[] = [];
+        for (let from = 0; from < ITEMS; from += CHUNK) chunks.push(inChunks.run(numbers.slice(from, from + CHUNK)));
+        const values = (await Promise.all(chunks)).flat();
+        check(values.length, (index) => values[index]);
+      },
+    };
+    const watch = watchMachine();
+    try {
+      await engine.ready();
+      const timings = await alternate([ours, theirs, ceiling], { rounds: ROUNDS, warmUps: WARM_UPS });
+      const [own, peer] = timings;
+      const times = (peer?.ms.p50 ?? Number.NaN) / (own?.ms.p50 ?? Number.NaN);
+      return {
+        tables: [
+          {
+            title: 'items per second, in turn',
+            rows: timings
+              .toSorted((a, b) => a.ms.p50 - b.ms.p50)
+              .map((timing) => ({
+                ...timingRow(timing),
+                'times piscina.run': (peer?.ms.p50 ?? Number.NaN) / timing.ms.p50,
+              })),
+            notes: [
+              "both pools: atomics 'disabled', recordTiming false, no idle timeout; each result is checked inside the time",
+              'the chunks carry values only: no limit, no outcome, no recovery, no accounting; what messages alone cost',
+              describeDisturbance(watch()),
+            ],
+          },
+        ],
+        targets: [atLeast('dispatch, no-op items: times piscina.run per item', times, GOAL_TIMES, 'x')],
+      };
+    } finally {
+      await Promise.all([engine.close(), perItem.destroy(), inChunks.destroy()]);
+    }
+  },
+};
+
+function makePool(module: string): Piscina {
+  return new Piscina({
+    filename: new URL(module, import.meta.url).href,
+    minThreads: THREADS,
+    maxThreads: THREADS,
+    concurrentTasksPerWorker: PER_THREAD,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    atomics: 'disabled',
+    recordTiming: false,
+  });
+}
+
+function check(length: number, valueAt: (index: number) => number | undefined): void {
+  let wrong = length === ITEMS ? 0 : 1;
+  for (let index = 0; index < ITEMS; index++) if (valueAt(index) !== index) wrong++;
+  if (wrong > 0) throw new Error(`${wrong} of ${ITEMS} items have the wrong result.`);
+}

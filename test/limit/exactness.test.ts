@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { PlannedLimit } from '../../lib/limit/plan.ts';
+import { findOverrun, type Observation, simulate, type World } from './simulation.ts';
+import { limitOf, limits, MS, type WorldChoice, worlds } from './worlds.ts';
+
+const TRAVEL_NS = 250n * MS;
+const anything = fc.constant(undefined);
+const atOnce = fc.constant(0n);
+const finite = fc.bigInt({ min: 0n, max: 120n * MS });
+const single = (assumed: fc.Arbitrary<bigint | undefined>) => limits(assumed).map((limit) => [limit]);
+
+/** What must hold in every world that keeps to what is assumed of it. */
+function assertExact(world: World, seen: Observation): void {
+  for (const { tokens, windowNs, initial } of world.limits) {
+    assert.equal(findOverrun(seen.countedNs, tokens, windowNs), undefined, `more than ${tokens} in ${windowNs} ns`);
+    if (initial === 'empty') for (const startNs of seen.startsNs) assert.ok(startNs >= Number(windowNs));
+  }
+  assert.deepEqual(
+    seen.freeInTheEnd,
+    world.limits.map(({ tokens }) => tokens),
+    'every token is free again once all has settled',
+  );
+  assert.equal(seen.stuck, 0, 'nobody waits for ever');
+  assert.ok(seen.timersAtOnce <= 1, 'one timer per thread');
+}
+
+function assertStartsApart(startsNs: readonly number[], gapNs: bigint): void {
+  const sorted = startsNs.toSorted((a, b) => a - b);
+  for (let n = 1; n < sorted.length; n++) {
+    const apart = (sorted[n] ?? 0) - (sorted[n - 1] ?? 0);
+    assert.ok(apart >= Number(gapNs), `starts are ${apart} ns apart, the gap is ${gapNs} ns`);
+  }
+}
+
+async function holds(choice: WorldChoice, numRuns: number): Promise<void> {
+  await fc.assert(
+    fc.asyncProperty(worlds(choice), async (world) => {
+      assertExact(world, await simulate(world));
+    }),
+    { numRuns },
+  );
+}
+
+describe('an upstream that counts exactly', () => {
+  it('never counts too many, however long requests travel', () =>
+    holds({ limits: single(anything), longestTravelNs: TRAVEL_NS }, 150));
+
+  it('never counts too many that travel no longer than arrivalWithin', () =>
+    holds({ limits: single(finite), longestTravelNs: TRAVEL_NS }, 150));
+
+  it('never counts too many with arrivalWithin 0 and no travelling', () =>
+    holds({ limits: single(atOnce), longestTravelNs: 0n, ends: ['given back', 'cancelled'] }, 100));
+
+  it('never counts too many under several limits', () =>
+    holds(
+      {
+        limits: fc.array(limits(fc.oneof(anything, finite)), { minLength: 2, maxLength: 3 }),
+        longestTravelNs: TRAVEL_NS,
+      },
+      100,
+    ));
+
+  it('sees starts at least one gap apart, also with several limits', async () => {
+    const spaced = fc
+      .tuple(limits(fc.oneof(anything, finite)), fc.bigInt({ min: 1n, max: 40n * MS }))
+      .map(([limit, gapNs]): PlannedLimit => ({ ...limit, gapNs }));
+    const choice = {
+      limits: fc.array(fc.oneof(spaced, limits(anything)), { minLength: 1, maxLength: 3 }),
+      longestTravelNs: TRAVEL_NS,
+    };
+    await fc.assert(
+      fc.asyncProperty(worlds(choice), async (world) => {
+        const seen = await simulate(world);
+        assertExact(world, seen);
+        for (const { gapNs } of world.limits) assertStartsApart(seen.grantedStartsNs, gapNs);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
+describe('what makes the promise', () => {
+  /** Two requests that travel 90 ms and then two that travel 0, of two that are allowed per 100 ms. */
+  const bunched = (arrivalWithinNs: bigint | undefined): World => ({
+    limits: [limitOf({ tokens: 2, arrivalWithinNs })],
+    threads: 1,
+    lanes: 4,
+    fates: [1, 1, 0, 0].map((arrivalShare) => ({
+      end: 'answered',
+      reportsSent: true,
+      thinkNs: 0n,
+      leaveNs: 0n,
+      arrivalShare,
+      answerNs: 0n,
+      vanishes: false,
+    })),
+    longestTravelNs: 90n * MS,
+    timerErrorNs: () => 0n,
+    deathsNs: [],
+  });
+
+  it('is the assumption: with arrivalWithin 0 real delays are seen to break it', async () => {
+    // The simulation keeps to the shortest assumption, so the world is made with none and then lied about.
+    const honest = bunched(undefined);
+    assert.equal(findOverrun((await simulate(honest)).countedNs, 2, 100n * MS), undefined);
+    const late = await simulate({ ...bunched(0n), travelsAnyway: true });
+    assert.notEqual(findOverrun(late.countedNs, 2, 100n * MS), undefined);
+  });
+
+  it('is the assumption: the properties above fail in worlds that do not keep to it', async () => {
+    const choice = { limits: single(atOnce), longestTravelNs: TRAVEL_NS, mayDie: false };
+    const broken = fc.asyncProperty(worlds(choice), async (world) => {
+      assertExact(world, await simulate({ ...world, travelsAnyway: true }));
+    });
+    const { failed } = await fc.check(broken, { numRuns: 1_000, endOnFailure: true });
+    assert.ok(failed);
+  });
+});

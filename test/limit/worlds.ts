@@ -1,0 +1,80 @@
+import fc from 'fast-check';
+import type { PlannedLimit } from '../../lib/limit/plan.ts';
+import type { End, Fate, World } from './simulation.ts';
+
+export const MS = 1_000_000n;
+
+/** A limit with nothing special about it, but for what is said. */
+export function limitOf(limit: Partial<PlannedLimit> = {}): PlannedLimit {
+  const windowNs = limit.windowNs ?? 100n * MS;
+  return {
+    tokens: 4,
+    windowNs,
+    gapNs: 0n,
+    arrivalWithinNs: undefined,
+    straggleNs: windowNs,
+    initial: 'full',
+    ...limit,
+  };
+}
+
+const ns = (minMs: number, maxMs: number) =>
+  fc.bigInt({ min: BigInt(minMs) * MS, max: BigInt(maxMs) * MS }).map((value) => value + (value % 7n));
+
+/** What happens to requests, half of which are answered. */
+const fates = (ends: readonly End[]): fc.Arbitrary<Fate> =>
+  fc.record({
+    end: fc.oneof(fc.constant<End>('answered'), fc.constantFrom(...ends)),
+    reportsSent: fc.boolean(),
+    thinkNs: fc.oneof({ weight: 3, arbitrary: fc.constant(0n) }, ns(0, 150)),
+    leaveNs: fc.oneof({ weight: 3, arbitrary: fc.constant(0n) }, ns(0, 20)),
+    arrivalShare: fc.oneof(fc.constantFrom(0, 1), fc.double({ min: 0, max: 1, noNaN: true })),
+    answerNs: fc.oneof(fc.constant(0n), ns(0, 300)),
+    vanishes: fc.boolean(),
+  });
+
+/** A limit of a few requests per window of 5 to 200 ms. */
+export const limits = (assumed: fc.Arbitrary<bigint | undefined>): fc.Arbitrary<PlannedLimit> =>
+  fc
+    .record({
+      tokens: fc.integer({ min: 1, max: 6 }),
+      windowNs: ns(5, 200),
+      arrivalWithinNs: assumed,
+      straggleShare: fc.double({ min: 0, max: 2, noNaN: true }),
+      initial: fc.constantFrom('full' as const, 'empty' as const),
+    })
+    .map(({ straggleShare, ...limit }) => ({
+      ...limit,
+      gapNs: 0n,
+      straggleNs: BigInt(Math.floor(Number(limit.windowNs) * straggleShare)),
+    }));
+
+export interface WorldChoice {
+  readonly limits: fc.Arbitrary<PlannedLimit[]>;
+  readonly longestTravelNs: bigint;
+  readonly ends?: readonly End[];
+  readonly mayDie?: boolean;
+}
+
+const ALL_ENDS: readonly End[] = ['lost', 'given back', 'cancelled'];
+
+/** Worlds in which everything that is assumed of them holds, and nothing else. */
+export const worlds = ({ limits, longestTravelNs, ends = ALL_ENDS, mayDie = true }: WorldChoice) =>
+  fc
+    .record({
+      limits,
+      threads: fc.integer({ min: 1, max: 3 }),
+      lanes: fc.integer({ min: 1, max: 5 }),
+      fates: fc.array(fates(ends), { minLength: 10, maxLength: 80, size: 'max' }),
+      // Node's timers are early by up to 0.96 ms, but never fire in the moment in which they are set.
+      timerErrorsNs: fc.array(fc.bigInt({ min: -960_000n, max: 3n * MS }), { minLength: 1, maxLength: 7 }),
+      deathsNs: mayDie ? fc.array(ns(0, 500), { maxLength: 3 }) : fc.constant([]),
+    })
+    .map(({ timerErrorsNs, ...world }): World => {
+      let timer = 0;
+      return {
+        ...world,
+        longestTravelNs,
+        timerErrorNs: () => timerErrorsNs[timer++ % timerErrorsNs.length] ?? 0n,
+      };
+    });
