@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { BroadcastChannel } from 'node:worker_threads';
 import type { Batch } from './batch/batch.ts';
 import { Dispatcher } from './batch/dispatcher.ts';
+import { blameOverdue } from './batch/overdue.ts';
 import { EngineClosedError } from './errors.ts';
 import type { EngineEvents } from './events.ts';
 import { Limiter } from './limit/limiter.ts';
@@ -120,7 +121,7 @@ export class EngineCore {
           this.recovery.notice();
           this.dispatcher.onThreadGone(thread);
         },
-        onNotSent: (task, thread, error) => this.dispatcher.onNotSent(task, thread, error),
+        onNotSent: (chunkId, thread, error) => this.dispatcher.onNotSent(chunkId, thread, error),
         onFailed: (error) => {
           this.failure = error;
           this.dispatcher.failAll(error);
@@ -226,11 +227,8 @@ export class EngineCore {
   /** A lane that is past its deadline for so long does not run its own timers any more, or its handler ignores them. */
   #killOverdue(): void {
     const overdueNs = process.hrtime.bigint() - BigInt(Math.ceil(this.options.killGraceMs * 1e6));
-    for (const chunk of this.dispatcher.chunks) {
-      const { deadlineNs } = chunk.slot;
-      if (deadlineNs === 0n || deadlineNs > overdueNs) continue;
-      chunk.isOverdue = true;
-      this.pool.kill(chunk.thread, 'a handler that ignored its timeout');
+    for (const thread of blameOverdue(this.dispatcher.chunks, overdueNs)) {
+      this.pool.kill(thread, 'a handler that ignored its timeout');
     }
   }
 

@@ -20,8 +20,8 @@ export interface AttemptHost {
   nowNs(): bigint;
   /** The gate has closed: must this attempt stop before it sends anything (more)? */
   mustStop(isSent: boolean): boolean;
-  /** A request of this attempt has left. */
-  onSent(): void;
+  /** A request of this attempt has left: the one that its call stands for, or a further one. */
+  onSent(which: 'first' | 'further'): void;
   /** The clock of the timeout stands still while a further token is awaited. */
   onWaiting(): void;
   onWaited(waitedNs: bigint): void;
@@ -84,7 +84,7 @@ export class Attempt implements HandlerContext {
   sent(): void {
     if (this.#isOver || this.#isSent) return;
     this.#isSent = true;
-    this.#host.onSent();
+    this.#host.onSent('first');
     this.#grants[0]?.sent(this.#host.nowNs());
   }
 
@@ -110,7 +110,7 @@ export class Attempt implements HandlerContext {
         if (isSent || this.#isOver) return;
         isSent = true;
         this.#isSent = true;
-        host.onSent();
+        host.onSent('further');
         grant?.sent(host.nowNs());
       },
       answered: () => {

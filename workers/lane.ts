@@ -82,11 +82,12 @@ export class Lane implements AttemptHost {
     return this.#chunk !== undefined && this.#thread.gate.isOpenFor(this.#chunk.generation);
   }
 
-  onSent(): void {
+  onSent(which: 'first' | 'further'): void {
     const slot = this.#slot;
     if (slot === undefined) return;
     slot.work |= WORK.sent;
-    slot.countSent();
+    // The call of a handler that need not say when it sends was counted as its first request already.
+    if (which === 'further' || this.#thread.handler.traits.reportsSent) slot.countSent();
   }
 
   onWaiting(): void {
@@ -120,7 +121,9 @@ export class Lane implements AttemptHost {
 
   /** The attempt in work has had its time. */
   timeOut(): void {
-    if (this.#attempt !== undefined) Attempt.stop(this.#attempt, 'TIMEOUT');
+    if (this.#attempt === undefined) return;
+    if (this.#slot !== undefined) this.#slot.work |= WORK.toldTimeout;
+    Attempt.stop(this.#attempt, 'TIMEOUT');
   }
 
   #stopWaiting(reason: StopReason): void {
@@ -214,10 +217,12 @@ export class Lane implements AttemptHost {
     const endNs = this.nowNs();
     this.#lastEndNs = endNs;
     this.#attempt = undefined;
-    this.#setDeadline(0n);
     this.#thread.recordService(endNs - startNs);
     const { end, value } = this.#judge(settled, attempt, chunk, endNs);
-    if (end === END.cancelled) slot.countCancelled();
+    // Not before: a classifier that never comes back is a case for the watchdog, too.
+    this.#setDeadline(0n);
+    // One that was stopped before it was sent was never in flight.
+    if (end === END.cancelled && (Attempt.isSent(attempt) || !reportsSent)) slot.countCancelled();
     if (end === END.refused) slot.countRefused();
     reply.add(
       isIdempotent ? end : end | NOT_IDEMPOTENT,

@@ -107,6 +107,8 @@ export class Batch {
     this.#sink = options.sink;
     this.queue = new WorkQueue(() => options.onWork(this));
     this.#startedMs = options.nowMs();
+    // Without this first sample, what is done before the first report would not count as throughput.
+    this.#meter.sample(this.#startedMs, 0);
   }
 
   /** Give it all its items at once. */

@@ -19,8 +19,8 @@ export class Chunk implements OutstandingWork {
   end: number;
   /** Items from the start whose ends are known. */
   settled = 0;
-  /** Set when the watchdog ended the thread because of this chunk's item. */
-  isOverdue = false;
+  /** Set when the watchdog ends the thread because of this chunk's item, or maybe because of it. */
+  blame: 'guilty' | 'suspect' | undefined;
   #sent = 0;
   #refused = 0;
   #cancelled = 0;

@@ -29,7 +29,7 @@ export function settleDeadChunk(chunk: Chunk, timeoutMs: number): void {
     } else if ((bits & WORK.called) === 0) {
       // Claimed, but its handler was not called: it cannot have done anything, and nothing was done to it.
       batch.putBack([entry]);
-    } else if (chunk.isOverdue && position === started - 1) {
+    } else if (chunk.blame === 'guilty' && position === started - 1) {
       const end = isIdempotent ? END.retry : END.retry | NOT_IDEMPOTENT;
       batch.settle(entry, end, timeoutRecord(timeoutMs, isSent), times);
     } else if (!isIdempotent && isSent) {
@@ -40,8 +40,9 @@ export function settleDeadChunk(chunk: Chunk, timeoutMs: number): void {
       batch.fail(entry, lostRecord(chunk, isSent), times);
     } else {
       entry.possiblyExecuted ||= isSent;
-      // The engine ended the thread because of another item: this one is innocent for certain.
-      if (thread.killedBecause === undefined || chunk.isAlone) batch.lost.push(entry);
+      // Otherwise the engine ended the thread because of another item: this one is innocent for certain.
+      const mayBeGuilty = thread.killedBecause === undefined || chunk.blame === 'suspect';
+      if (mayBeGuilty || chunk.isAlone) batch.lost.push(entry);
       else batch.putBack([entry]);
     }
   }

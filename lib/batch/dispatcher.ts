@@ -1,6 +1,6 @@
 import { ItemError } from '../errors.ts';
 import type { ThreadHandle, ThreadPool } from '../pool/thread-pool.ts';
-import { type ChunkTask, END, NOT_IDEMPOTENT, type Reply } from '../protocol.ts';
+import { END, NOT_IDEMPOTENT, type Reply } from '../protocol.ts';
 import { toFailureRecord } from '../recover/error-record.ts';
 import type { ControlBlock } from '../shared/control-block.ts';
 import { WorkSlot } from '../shared/work-slot.ts';
@@ -191,8 +191,8 @@ export class Dispatcher {
   }
 
   /** A chunk could not be posted: something in it cannot be cloned. Or its thread is dying, and its exit will tell. */
-  onNotSent(task: ChunkTask, thread: ThreadHandle, error: unknown): void {
-    const chunk = this.#chunks.get(task.id);
+  onNotSent(chunkId: number, thread: ThreadHandle, error: unknown): void {
+    const chunk = this.#chunks.get(chunkId);
     // Closing tells for certain: if nothing was claimed now, nothing ever will be.
     if (chunk === undefined || thread.state !== 'ready' || chunk.slot.close() > 0) return;
     for (const entry of chunk.leftOver()) {

@@ -33,6 +33,7 @@ export interface BatchSummary {
 
 const seconds = (ms: number): string => (ms < 10_000 ? (ms / 1e3).toFixed(2) : (ms / 1e3).toFixed(1));
 const line = (label: string, text: string): string => `${label.padEnd(18)}${text}`;
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
 const latency = (l: Latency): string =>
   `p50 ${l.p50.toFixed(1)} ms, p90 ${l.p90.toFixed(1)} ms, p99 ${l.p99.toFixed(1)} ms, max ${l.max.toFixed(1)} ms`;
 
@@ -49,7 +50,7 @@ export function formatSummary(summary: BatchSummary): string {
     line('requests sent', `${summary.requestsSent}`),
     line(
       'rate limit',
-      `${summary.rateLimitEvents} events, ${summary.refused} refused, ${summary.cancelled} cancelled, ${summary.rounds} rounds`,
+      `${count(summary.rateLimitEvents, 'event')}, ${summary.refused} refused, ${summary.cancelled} cancelled, ${count(summary.rounds, 'round')}`,
     ),
     line('retried', `${summary.retried}`),
     line('waiting', latency(summary.waitMs)),

@@ -9,14 +9,17 @@ import { TokenBucket } from './token-bucket.ts';
  */
 export class Limiter {
   readonly buckets: readonly TokenBucket[];
-  readonly #slots: readonly (StartSlots | undefined)[];
+  /** Those of the widest gap only: starts that keep it keep the others too. */
+  readonly #slots: StartSlots | undefined;
   #retryAtNs = 0n;
 
   constructor(block: Pick<ControlBlock, 'words' | 'layout'>, limits: readonly PlannedLimit[], threadId: number) {
     this.buckets = limits.map((limit, index) => new TokenBucket(block, index, limit, threadId));
-    this.#slots = limits.map((limit, index) =>
-      limit.gapNs > 0n ? new StartSlots(block, index, limit.gapNs) : undefined,
-    );
+    let widest = 0;
+    for (const [index, { gapNs }] of limits.entries()) if (gapNs > (limits[widest]?.gapNs ?? 0n)) widest = index;
+    const gapNs = limits[widest]?.gapNs ?? 0n;
+    // One word alone orders the starts: of two, two threads could each be first at one.
+    this.#slots = gapNs > 0n ? new StartSlots(block, widest, gapNs) : undefined;
   }
 
   /** When to try again after `tryAcquire` has refused. */
@@ -37,11 +40,9 @@ export class Limiter {
   /** Take what one request needs; undefined if it cannot be had now (then see `retryAtNs`). */
   tryAcquire(nowNs: bigint): Grant | undefined {
     // A look before anything is taken, only faster: a token that waits for its slot would be taken and given back.
-    for (const slots of this.#slots) {
-      if (slots !== undefined && slots.reservableAtNs > nowNs) {
-        this.#retryAtNs = slots.reservableAtNs;
-        return undefined;
-      }
+    if (this.#slots !== undefined && this.#slots.reservableAtNs > nowNs) {
+      this.#retryAtNs = this.#slots.reservableAtNs;
+      return undefined;
     }
     const grant = new Grant();
     for (const bucket of this.buckets) {
@@ -53,18 +54,15 @@ export class Limiter {
       }
       grant.add(bucket, taken.token, taken.wordBefore);
     }
-    let startNs = nowNs;
-    for (const slots of this.#slots) {
-      if (slots === undefined) continue;
-      const slotNs = slots.reserve(nowNs);
-      if (slotNs === undefined) {
-        // Another thread took the slot since the look above. A slot of another limit that is already reserved is lost
-        // with it: one gap later than could be, never earlier.
-        this.#retryAtNs = slots.reservableAtNs;
+    let startNs: bigint | undefined = nowNs;
+    if (this.#slots !== undefined) {
+      startNs = this.#slots.reserve(nowNs);
+      if (startNs === undefined) {
+        // Another thread took the slot since the look above.
+        this.#retryAtNs = this.#slots.reservableAtNs;
         grant.giveBack();
         return undefined;
       }
-      if (slotNs > startNs) startNs = slotNs;
     }
     grant.startNs = startNs;
     return grant;

@@ -44,7 +44,7 @@ export interface PoolEvents {
   /** The thread has really exited, so its tokens can be taken back. Not before `onGone` unless a native call delays it. */
   onExit(thread: ThreadHandle, code: number): void;
   /** A chunk could not be posted to the thread, or its thread died: nothing more will come of this call. */
-  onNotSent(task: ChunkTask, thread: ThreadHandle, error: unknown): void;
+  onNotSent(chunkId: number, thread: ThreadHandle, error: unknown): void;
   /** No thread can take up work. */
   onFailed(error: HandlerLoadError | WorkerStartError): void;
 }
@@ -116,9 +116,11 @@ export class ThreadPool {
 
   /** Hand a chunk to a thread. */
   send(task: ChunkTask, thread: ThreadHandle): void {
+    // Only the id is kept: Piscina may notice the end of a task long after its reply, and its items are free by then.
+    const { id } = task;
     this.#run(task, thread).then(
       () => {},
-      (error: unknown) => this.#events.onNotSent(task, thread, error),
+      (error: unknown) => this.#events.onNotSent(id, thread, error),
     );
   }
 
@@ -221,7 +223,8 @@ export class ThreadPool {
       thread.cause ??= { name: 'Error', message: `The worker thread exited with code ${code}.` };
       if (thread.state !== 'gone') thread.state = 'dying';
       this.#vacancies.push(thread.lanes);
-      this.#events.onExit(thread, code);
+      // Once closed, no token matters any more, and an end that was asked for is no news.
+      if (!this.#isClosed) this.#events.onExit(thread, code);
       if (!wasReady) this.#noteStartFailure(thread.cause);
       // What the thread sent before it died still arrives, until the port says that this was all.
       const giveUp = setTimeout(() => this.#gone(thread), MAX_EXIT_WAIT_MS);
@@ -233,8 +236,11 @@ export class ThreadPool {
     });
 
     const init: InitTask = { kind: 'init', port: port2, setup: { ...this.#setup, lanes: thread.lanes } };
-    // A thread that dies now is seen by its exit.
-    this.#run(init, thread, [port2]).catch(() => {});
+    // Not at once: Piscina tells of a replacement before it counts it among those that may get tasks.
+    queueMicrotask(() => {
+      // A thread that dies now is seen by its exit.
+      this.#run(init, thread, [port2]).catch(() => {});
+    });
   }
 
   #gone(thread: ThreadHandle): void {

@@ -26,12 +26,22 @@ export function createControlBlock(sizes: Sizes): ControlBlock {
  * @throws TypeError if the buffer is not a control block of this version and size.
  */
 export function openControlBlock(buffer: SharedArrayBuffer, layout: Layout): ControlBlock {
+  // First, because a view over memory of any length may fail with another error.
+  if (buffer.byteLength !== layout.byteLength) {
+    throw new TypeError('The control block does not have the size that its layout says.');
+  }
   const block = view(buffer, layout);
-  if (block.ints[HEADER.magic] !== MAGIC || block.ints[HEADER.version] !== VERSION) {
+  const { ints } = block;
+  if (ints[HEADER.magic] !== MAGIC || ints[HEADER.version] !== VERSION) {
     throw new TypeError(`Not a control block of version ${VERSION}.`);
   }
-  if (buffer.byteLength !== layout.byteLength || block.ints[HEADER.slots] !== layout.slots) {
-    throw new TypeError('The control block does not have the size that its layout says.');
+  const tokens = layout.tokens.reduce((sum, { count }) => sum + count, 0);
+  if (
+    ints[HEADER.limits] !== layout.tokens.length ||
+    ints[HEADER.tokens] !== tokens ||
+    ints[HEADER.slots] !== layout.slots
+  ) {
+    throw new TypeError('The control block was made for another layout.');
   }
   return block;
 }

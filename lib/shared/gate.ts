@@ -1,6 +1,9 @@
 import type { ControlBlock } from './control-block.ts';
 import { GENERATION, PAUSED_UNTIL_NS } from './layout.ts';
 
+/** The largest number that a shared word can hold: for ever. */
+const FOREVER_NS = 2n ** 63n - 1n;
+
 /**
  * The gate: a generation that every chunk of work carries, and the time until which the upstream wants quiet.
  *
@@ -45,6 +48,11 @@ export class Gate {
 
   /** Ask for quiet until `untilNs`; a later wish that is already there stays. */
   pauseUntil(untilNs: bigint): void {
+    // A word drops what is beyond 64 bits, and the longest hint of all would become a short one.
+    if (untilNs > FOREVER_NS) {
+      this.pauseUntil(FOREVER_NS);
+      return;
+    }
     let seen = Atomics.load(this.#words, PAUSED_UNTIL_NS);
     while (seen < untilNs) {
       // Race: two detectors with different hints. The longer one must win in either order.

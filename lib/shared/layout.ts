@@ -59,6 +59,8 @@ export const WORK = {
   sent: 4,
   /** The item may be sent twice, so a rate-limit event may cancel it. */
   idempotent: 8,
+  /** The handler was told that its time is up. */
+  toldTimeout: 16,
 } as const;
 
 /** Sizes from which every offset follows. */

@@ -175,24 +175,40 @@ describe('several limits, margins and starts', { concurrency: 4 }, () => {
 describe('a limit that assumes how long requests travel', { concurrency: 2 }, () => {
   /** Longest that a request was on its way, from the thread that wrote it to the server's count. */
   async function longestTravelNs(sim: Simulator, log: WireLog): Promise<number> {
-    const sentNs = new Map(log.of('sent').map(({ item, atNs }) => [item, atNs]));
-    const travels = (await sim.arrivals()).map(({ key, atNs }) => Number(atNs - (sentNs.get(key ?? '') ?? atNs)));
+    const arrivals = await sim.arrivals();
+    const arrivedNs = new Map<string | undefined, bigint[]>();
+    for (const { key, atNs } of arrivals) arrivedNs.set(key, [...(arrivedNs.get(key) ?? []), atNs]);
+    // Of several requests for one item the first that was sent is the first that arrived.
+    const travels = log.of('sent').map(({ item, atNs }) => Number((arrivedNs.get(item)?.shift() ?? atNs) - atNs));
     return Math.max(...travels);
   }
 
-  it('is kept while that is true, and waits for no answer', async (t) => {
+  /** Connections are there, code is loaded: from now on requests are quick. */
+  async function warmUp(t: TestContext, server: SimulatorOptions, options: EngineOptions) {
     const log = new WireLog();
-    const server: SimulatorOptions = { limit: 10, windowMs: 500, algorithm: 'sliding-log', faults: [{ kind: 'hang' }] };
     const sim = await startSim(t, server);
+    const engine = makeEngine(t, { ...options, handler: HANDLER, handlerData: { log: log.buffer } });
+    await engine.ready();
+    assertAllOk(await engine.run(requests(sim, 6)), 6);
+    await sim.reset();
+    log.clear();
+    return { sim, engine, log };
+  }
+
+  it('is kept while that is true, and waits for no answer', async (t) => {
+    const server: SimulatorOptions = { limit: 10, windowMs: 500, algorithm: 'sliding-log' };
     const rate: RateLimit = { limit: 10, windowMs: 500, arrivalWithinMs: 250 };
-    const engine = makeEngine(t, { rate, concurrency: 40, handler: HANDLER, handlerData: { log: log.buffer } });
+    const { sim, engine, log } = await warmUp(t, server, { rate, concurrency: 40 });
+    await sim.setFaults([{ kind: 'hang' }]);
     const abort = new AbortController();
     const running = engine.run(requests(sim, 40), { signal: abort.signal });
     // With the tokens settled by answers, which never come, only the first ten would get this far.
-    const stats = await statsWhen(sim, ({ total }) => total === 40);
-    assert.equal(stats.total, 40);
-    if ((await longestTravelNs(sim, log)) <= 250e6) assert.deepEqual([stats.refused, stats.maxInWindow], [0, 10]);
-    else t.diagnostic('A request travelled for longer than is assumed: nothing follows from that.');
+    const stats = await statsWhen(sim, ({ total }) => total >= 40);
+    assert.ok(stats.total >= 40, `${stats.total} requests sent`);
+    if ((await longestTravelNs(sim, log)) <= 250e6) {
+      assert.deepEqual([stats.total, stats.refused], [40, 0]);
+      assert.ok(stats.maxInWindow <= 10);
+    } else t.diagnostic('A request travelled for longer than is assumed: nothing follows from that.');
     abort.abort();
     const { outcomes } = await running;
     for (const outcome of outcomes)
@@ -200,9 +216,8 @@ describe('a limit that assumes how long requests travel', { concurrency: 2 }, ()
   });
 
   it('keeps the conservative preset under 12 in any second, 69 ms apart, 3 in flight', async (t) => {
-    const log = new WireLog();
-    const sim = await startSim(t, { limit: 20, algorithm: 'sliding-log', serviceTimeMs: [5, 30] });
-    const engine = makeEngine(t, { ...presets.conservative, handler: HANDLER, handlerData: { log: log.buffer } });
+    const server: SimulatorOptions = { limit: 20, algorithm: 'sliding-log', serviceTimeMs: [5, 30] };
+    const { sim, engine, log } = await warmUp(t, server, presets.conservative);
     const result = await engine.run(requests(sim, 40));
     assertAllOk(result, 40);
     const stats = await assertSentAsSeen(sim, result);

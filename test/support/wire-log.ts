@@ -44,6 +44,11 @@ export class WireLog {
     return entries.sort((a, b) => Number(a.atNs - b.atNs));
   }
 
+  /** Forget all, while no thread writes. */
+  clear(): void {
+    Atomics.store(this.#words, 0, 0n);
+  }
+
   of(kind: WireEntry['kind']): WireEntry[] {
     return this.entries().filter((entry) => entry.kind === kind);
   }

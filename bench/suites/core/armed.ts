@@ -8,9 +8,9 @@ const THREADS = 2;
 const CONCURRENCY = 16;
 const GOAL_PERCENT = 2;
 /** Engines made anew, because two engines of the same build may already differ by more than what is looked for. */
-const PAIRS = 6;
-const ROUNDS = 12;
-const WARM_UPS = 4;
+const PAIRS = 4;
+const ROUNDS = 10;
+const WARM_UPS = 3;
 
 type Make = (options: EngineOptions) => Engine<number, number>;
 

@@ -7,8 +7,8 @@ import { atMost, type Part, type Row, type Target } from '../../harness/suite.ts
 import { CancelBoard } from './cancel-board.ts';
 import type { CancelItem, CancelSetup } from './fixtures/cancel.ts';
 
-const EVENTS = 250;
-const WARM_UPS = 20;
+const EVENTS = 200;
+const WARM_UPS = 16;
 const LANES_PER_THREAD = 4;
 const BLOCK_MS = 50;
 const GOAL_MS = 5;

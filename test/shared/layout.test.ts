@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  CIRCUIT_BYTE,
+  GENERATION,
+  HEADER,
+  LINE_BYTES,
+  type Layout,
+  layOut,
+  MAGIC,
+  PAUSED_UNTIL_NS,
+  SLOT,
+  type Sizes,
+  slotIndex,
+  VERSION,
+  WORK,
+} from '../../lib/shared/layout.ts';
+
+const sizes: fc.Arbitrary<Sizes> = fc.record({
+  tokens: fc.array(fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 65_536 })), { maxLength: 8 }),
+  slots: fc.oneof(fc.nat(64), fc.nat(131_072)),
+});
+
+/** Where the words stand that several threads write, with the words of one writer at a time in one place. */
+function* places(layout: Layout): Generator<{ from: number; to: number }> {
+  yield { from: 64, to: 128 };
+  yield { from: CIRCUIT_BYTE, to: CIRCUIT_BYTE + 128 };
+  for (const index of layout.nextStart) yield { from: index * 8, to: index * 8 + 8 };
+  for (const { first, count } of layout.tokens) yield { from: first * 8, to: (first + count) * 8 };
+  for (let slot = 0; slot < layout.slots; slot++) {
+    const from = slotIndex(layout, slot) * 4;
+    yield { from, to: from + 40 };
+  }
+}
+
+describe('the memory map', () => {
+  it('says "SLUI", version 1', () => {
+    assert.equal(Buffer.from(Uint32Array.of(MAGIC).buffer).toString('latin1'), 'SLUI');
+    assert.equal(VERSION, 1);
+    assert.equal(LINE_BYTES, 64);
+  });
+
+  it('stands where its table says', () => {
+    const byteOf = (index: number, bytes: number): number => index * bytes;
+    assert.deepEqual(HEADER, { magic: 0, version: 1, limits: 2, tokens: 3, slots: 4 });
+    assert.equal(byteOf(GENERATION, 4), 64);
+    assert.equal(byteOf(PAUSED_UNTIL_NS, 8), 72);
+    assert.equal(CIRCUIT_BYTE, 128);
+    // Of the slot's words the first five are 32 bits wide, the last one 64.
+    assert.deepEqual(SLOT, { cursor: 0, work: 1, sent: 2, refused: 3, cancelled: 4, deadlineNs: 4 });
+    assert.ok(byteOf(SLOT.cancelled, 4) + 4 <= byteOf(SLOT.deadlineNs, 8));
+    assert.ok(byteOf(SLOT.deadlineNs, 8) + 8 <= LINE_BYTES);
+    assert.deepEqual(WORK, { waiting: 1, called: 2, sent: 4, idempotent: 8 });
+  });
+
+  const table: readonly (readonly [Sizes, Layout])[] = [
+    [{ tokens: [], slots: 0 }, { byteLength: 256, nextStart: [], tokens: [], firstSlot: 64, slots: 0 }],
+    [
+      { tokens: [1], slots: 1 },
+      { byteLength: 448, nextStart: [32], tokens: [{ first: 40, count: 1 }], firstSlot: 96, slots: 1 },
+    ],
+    [
+      { tokens: [20], slots: 40 },
+      { byteLength: 3_072, nextStart: [32], tokens: [{ first: 40, count: 20 }], firstSlot: 128, slots: 40 },
+    ],
+    [
+      { tokens: [8, 9, 16], slots: 2 },
+      {
+        byteLength: 896,
+        nextStart: [32, 40, 48],
+        tokens: [
+          { first: 56, count: 8 },
+          { first: 64, count: 9 },
+          { first: 80, count: 16 },
+        ],
+        firstSlot: 192,
+        slots: 2,
+      },
+    ],
+    [
+      { tokens: [65_536], slots: 131_072 },
+      {
+        byteLength: 256 + 64 + 8 * 65_536 + 64 * 131_072,
+        nextStart: [32],
+        tokens: [{ first: 40, count: 65_536 }],
+        firstSlot: (256 + 64 + 8 * 65_536) / 4,
+        slots: 131_072,
+      },
+    ],
+  ];
+  for (const [given, layout] of table) {
+    it(`has room for ${given.tokens.join(' + ') || 'no'} tokens and ${given.slots} slots`, () => {
+      assert.deepEqual(layOut(given), layout);
+    });
+  }
+
+  it('gives each slot a line', () => {
+    const layout = layOut({ tokens: [20], slots: 3 });
+    assert.deepEqual(
+      [0, 1, 2].map((slot) => slotIndex(layout, slot) * 4),
+      [512, 576, 640],
+    );
+  });
+
+  it('aligns every section to a line, leaves nothing outside, and wastes less than a line per limit', () => {
+    fc.assert(
+      fc.property(sizes, (given) => {
+        const layout = layOut(given);
+        for (const index of layout.nextStart) assert.equal((index * 8) % LINE_BYTES, 0);
+        for (const { first } of layout.tokens) assert.equal((first * 8) % LINE_BYTES, 0);
+        assert.equal((layout.firstSlot * 4) % LINE_BYTES, 0);
+        assert.equal(layout.byteLength % LINE_BYTES, 0);
+        assert.equal(slotIndex(layout, given.slots) * 4, layout.byteLength, 'the last slot ends where the block ends');
+        const tokens = given.tokens.reduce((sum, count) => sum + count, 0);
+        const least = 256 + LINE_BYTES * given.tokens.length + 8 * tokens + LINE_BYTES * given.slots;
+        assert.ok(layout.byteLength >= least && layout.byteLength < least + LINE_BYTES * (given.tokens.length + 1));
+      }),
+    );
+  });
+
+  it('keeps what different threads write on different lines, and nothing in two places', () => {
+    fc.assert(
+      fc.property(
+        sizes.filter(({ slots }) => slots <= 64),
+        (given) => {
+          const layout = layOut(given);
+          let endOfLast = LINE_BYTES;
+          for (const { from, to } of places(layout)) {
+            assert.ok(from >= endOfLast, `byte ${from} is on the line of something else`);
+            assert.equal(from % LINE_BYTES, 0);
+            endOfLast = Math.ceil(to / LINE_BYTES) * LINE_BYTES;
+          }
+          assert.equal(endOfLast, layout.byteLength);
+        },
+      ),
+    );
+  });
+});
