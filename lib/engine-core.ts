@@ -169,6 +169,12 @@ export class EngineCore {
     this.#retryTimer = setTimeout(() => this.#releaseDue(), Math.min(Math.ceil(delayMs), 2 ** 31 - 1));
   }
 
+  /** A batch has more to hand out. */
+  noteWork(batch: Batch): void {
+    this.dispatcher.noteWork(batch);
+    this.#tick?.ref();
+  }
+
   emit<E extends keyof EngineEvents>(event: E, data: EngineEvents[E]): void {
     callSafely(() => this.#emitter.emit(event, data));
   }
@@ -211,11 +217,14 @@ export class EngineCore {
   }
 
   #onTick(): void {
+    this.#restIfIdle();
     this.recovery.notice();
     this.pool.maintain();
     this.#killOverdue();
     this.recovery.enforceBarrier();
     this.dispatcher.stealTails();
+    // A stream whose reader or source rests has no work, and must not keep the process from ending.
+    if (!this.dispatcher.hasWork) this.#tick?.unref();
     const nowMs = performance.now();
     for (const [batch, dueMs] of this.#progressDueMs) {
       if (nowMs < dueMs) continue;
@@ -262,7 +271,7 @@ export class EngineCore {
     this.totals.cancelled += batch.counts.cancelled;
     this.totals.retried += batch.counts.retried;
     if (this.dispatcher.batches.size > 0) return;
-    this.#stopTimers();
+    this.#restIfIdle();
     for (const resolve of this.#onIdle.splice(0)) resolve();
   }
 
@@ -274,6 +283,11 @@ export class EngineCore {
       exitCode,
       reason: thread.killedBecause ?? thread.cause?.message ?? `exit code ${exitCode}`,
     });
+  }
+
+  /** Not as soon as there is no batch: an aborted one may have left handlers that never come back. */
+  #restIfIdle(): void {
+    if (this.dispatcher.isIdle) this.#stopTimers();
   }
 
   #stopTimers(): void {

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { performance } from 'node:perf_hooks';
+import { AbortHub } from './abort-hub.ts';
 import { Batch, type OutcomeSink } from './batch/batch.ts';
 import { OutcomeStream } from './batch/outcome-stream.ts';
 import type { BatchSummary } from './batch/summary.ts';
@@ -70,6 +71,7 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
   readonly #emitter = new EventEmitter();
   readonly #core: EngineCore;
   readonly #streams = new Set<OutcomeStream>();
+  readonly #signals = new AbortHub();
   #nextBatch = 1;
   #isClosing = false;
   #closed: Promise<void> | undefined;
@@ -244,7 +246,7 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
       hasLimits: this.#core.options.rate.length > 0,
       nowMs: () => performance.now(),
       random: Math.random,
-      onWork: (batch) => this.#core.dispatcher.noteWork(batch),
+      onWork: (batch) => this.#core.noteWork(batch),
       onRetry: (entry, record, delayMs) => {
         this.#core.scheduleRetry(delayMs);
         this.#core.emit('retry', {
@@ -259,10 +261,8 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
   }
 
   #start(batch: Batch, signal: AbortSignal | undefined): void {
-    const abort = () => this.#core.abort(batch);
     if (signal?.aborted) batch.abort();
-    else signal?.addEventListener('abort', abort, { once: true });
-    batch.onOver = () => signal?.removeEventListener('abort', abort);
+    batch.onOver = this.#signals.listen(signal, () => this.#core.abort(batch));
     this.#core.start(batch);
   }
 
@@ -281,15 +281,14 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
     });
     const batch = this.#makeBatch(options, stream, 'unfinished');
     stream.attach(batch);
-    const stop = () => stream.stop();
-    options.signal?.addEventListener('abort', stop, { once: true });
+    const listenNoMore = this.#signals.listen(options.signal, () => stream.stop());
     this.#streams.add(stream);
     try {
       this.#start(batch, options.signal);
       if (options.signal?.aborted) stream.stop();
       yield* stream.outcomes();
     } finally {
-      options.signal?.removeEventListener('abort', stop);
+      listenNoMore();
       stream.stop();
       this.#streams.delete(stream);
       this.#core.abort(batch);

@@ -167,22 +167,23 @@ export class Lane implements AttemptHost {
     let startNs = askedNs;
     let grant: Grant | undefined;
     if (this.waiter !== undefined) {
+      this.#stoppedWaiting = undefined;
       let got: Grant | Ticket | undefined = this.waiter.acquire(askedNs);
       if (got instanceof Ticket) {
-        this.#stoppedWaiting = undefined;
         this.#ticket = got;
         got = await got.granted;
         this.#ticket = undefined;
         startNs = this.nowNs();
       }
       grant = got;
-      // The gate may have closed between the grant and this moment: nothing was sent, so the token is as it was.
-      if (grant === undefined || !this.#isGateOpen()) {
+      // The gate may have closed between the grant and this moment, or the lane was told to stop just after the grant (a
+      // lane that leaves the queue lets the next one in): nothing was sent, so the token is as it was.
+      if (grant === undefined || this.#stoppedWaiting !== undefined || !this.#isGateOpen()) {
         if (grant !== undefined) {
           grant.giveBack();
           this.waiter.look();
         }
-        const end = this.#stoppedWaiting === 'ABORTED' && grant === undefined ? END.aborted : END.notStarted;
+        const end = this.#stoppedWaiting === 'ABORTED' ? END.aborted : END.notStarted;
         const waitedMs = Number(startNs - askedNs) / 1e6;
         reply.add(end, end === END.aborted ? abortedRecord(false) : undefined, waitedMs, 0);
         slot.work = 0;

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { Bench, type Statistics } from 'tinybench';
-import { collectGarbage } from './collect-garbage.ts';
+import { collectYoungGarbage } from './collect-garbage.ts';
 import type { Row } from './suite.ts';
 
 /** One of several that do the same work. */
@@ -41,7 +41,8 @@ export async function alternate(contenders: readonly Contender[], alternation: A
       const at = (turn + round + warmUps) % contenders.length;
       const contender = contenders[at];
       if (contender === undefined) continue;
-      collectGarbage();
+      // One's garbage is not another one's cost.
+      collectYoungGarbage();
       const cpuBefore = process.cpuUsage();
       const startedMs = performance.now();
       await contender.run();

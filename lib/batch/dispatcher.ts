@@ -68,6 +68,18 @@ export class Dispatcher {
     return this.#chunks.values();
   }
 
+  /** True while something is out or can be handed out, now or later. */
+  get hasWork(): boolean {
+    if (this.#chunks.size > 0) return true;
+    for (const { pending, delayed, lost } of this.#batches) if (pending + delayed.size + lost.length > 0) return true;
+    return false;
+  }
+
+  /** True if there is no batch, and nothing of an earlier one is with a thread. */
+  get isIdle(): boolean {
+    return this.#batches.size === 0 && this.#chunks.size === 0;
+  }
+
   get isOpen(): boolean {
     return this.#isOpen;
   }

@@ -23,12 +23,14 @@ export class Narrator {
   };
 
   readonly #onPaused = ({ delayMs, eventsInRow }: EngineEvents['paused']) => {
-    const { cancelled } = this.#engine.stats();
+    const { cancelled, batches } = this.#engine.stats();
     const tookMs = (performance.now() - this.#refusedAtMs).toFixed(1);
     const count = cancelled - this.#cancelled;
     const others = count === 0 ? 'nothing else in flight' : `${countOf(count, 'request')} cancelled`;
     this.#cancelled = cancelled;
     this.#tell('waiting', 'broadcast', `all threads at rest after ${tookMs} ms, ${others}`);
+    // The run may have given up, and then nobody waits.
+    if (batches === 0) return;
     const row = eventsInRow > 1 ? `, refusal ${eventsInRow} in a row` : '';
     this.#tell('waiting', 'waiting', `${seconds(delayMs, 2)} (backoff with jitter${row})`);
   };

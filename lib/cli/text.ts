@@ -46,7 +46,7 @@ export interface Introduction {
 /** Who plays which part, before the first run. */
 export function introText(paint: Paint, { items, server, presetName, preset, stats, startupMs }: Introduction): string {
   const { spacing, limit } = preset.rate;
-  const apart = typeof spacing === 'number' ? `, at least ${spacing} ms apart` : '';
+  const apart = typeof spacing === 'number' ? `, ${spacing} ms apart` : '';
   return [
     paint.strong(`Sluicegate: ${countOf(items, 'price')} from a simulated KIS API`),
     '',
@@ -94,7 +94,8 @@ export function reportText(
     label('refused', `${server.refused} for its limit, ${server.injected} on demand`),
     label('most in any 1 s', `${server.maxInWindow} (it allows ${limit})`),
   ];
-  const failures = outcomes.flatMap((outcome) => (outcome.ok ? [] : [outcome]));
+  // That the rest of an aborted run is missing is no news.
+  const failures = outcomes.flatMap((outcome) => (outcome.ok || outcome.error.code === 'ABORTED' ? [] : [outcome]));
   if (failures.length > 0) lines.push('', `  ${paint.strong('Failed')}`);
   for (const { index, error } of failures.slice(0, MAX_FAILURES_SHOWN)) {
     lines.push(label(symbols[index] ?? String(index), `${error.code}: ${error.message}`));

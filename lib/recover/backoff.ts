@@ -16,6 +16,8 @@ export interface BackoffOptions {
  * @param random A number from 0 to 1.
  */
 export function backoffMs(options: BackoffOptions, step: number, random: number, hintMs = 0): number {
-  const grownMs = Math.min(options.maxMs, options.initialMs * options.factor ** step);
+  // After very many steps the power is infinite, and nothing times infinity would be no number.
+  const growth = Math.min(options.factor ** step, Number.MAX_VALUE);
+  const grownMs = Math.min(options.maxMs, options.initialMs * growth);
   return Math.max(grownMs, hintMs) * (1 + options.jitter * random);
 }

@@ -1,6 +1,15 @@
+import { types } from 'node:util';
 import { ERROR_CODES, type ErrorCode } from '../errors.ts';
 import type { Classify, DetailedVerdict, Settled, Verdict } from '../types.ts';
-import { codeOf, type FailureRecord, read, retryAfterOf, toFailureRecord } from './error-record.ts';
+import {
+  codeOf,
+  type FailureRecord,
+  read,
+  readString,
+  retryAfterOf,
+  statusOf,
+  toFailureRecord,
+} from './error-record.ts';
 
 const VERDICTS: readonly string[] = ['ok', 'rate-limit', 'retry', 'fatal'] satisfies Verdict[];
 
@@ -34,18 +43,19 @@ export function classifyByDefault(settled: Settled): DetailedVerdict {
 export function judge(settled: Settled, classifiers: readonly Classify[], possiblyExecuted: boolean): Judgement {
   let found: DetailedVerdict | undefined;
   for (const classify of classifiers) {
-    let said: ReturnType<Classify>;
+    let said: unknown;
     try {
       said = classify(settled);
     } catch (error) {
       return { verdict: 'fatal', record: { ...toFailureRecord(error, possiblyExecuted), code: 'HANDLER' } };
     }
     if (said === undefined) continue;
-    const detailed: DetailedVerdict = typeof said === 'object' && said !== null ? said : { verdict: said };
-    if (!VERDICTS.includes(detailed.verdict)) {
+    found = toVerdict(said);
+    if (found === undefined) {
+      // A rejection that nobody hears would end the thread.
+      if (types.isPromise(said)) said.catch(() => {});
       return { verdict: 'fatal', record: unjudged('classify did not return a verdict.', possiblyExecuted) };
     }
-    found = detailed;
     break;
   }
   found ??= classifyByDefault(settled);
@@ -60,15 +70,28 @@ export function judge(settled: Settled, classifiers: readonly Classify[], possib
   } else if (found.code !== undefined && ERROR_CODES.includes(found.code)) {
     record.code = found.code;
   }
-  if (found.message !== undefined) record.message = String(found.message);
-  if (isPositive(found.retryAfterMs)) record.retryAfterMs = found.retryAfterMs;
+  if (found.message !== undefined) record.message = found.message;
+  if (found.retryAfterMs !== undefined) record.retryAfterMs = found.retryAfterMs;
   return { verdict: found.verdict, record };
+}
+
+/** What a classifier said, each property read once: it may have getters that throw or change their minds. */
+function toVerdict(said: unknown): DetailedVerdict | undefined {
+  const verdict = typeof said === 'object' ? read(said, 'verdict') : said;
+  if (verdict === 'ok') return OK_VERDICT;
+  if (typeof verdict !== 'string' || !VERDICTS.includes(verdict)) return undefined;
+  return {
+    verdict: verdict as Verdict,
+    retryAfterMs: retryAfterOf(said),
+    code: readString(said, 'code') as ErrorCode | undefined,
+    message: readString(said, 'message'),
+  };
 }
 
 /** An answer came, but it is not a success. */
 function recordOfAnswer(value: unknown, found: DetailedVerdict): FailureRecord {
-  const status = read(value, 'status');
-  const isStatus = typeof status === 'number' && status >= 400;
+  const status = statusOf(value);
+  const isStatus = status !== undefined && status >= 400;
   const code: ErrorCode = isStatus ? 'HTTP_STATUS' : 'INVALID_RESPONSE';
   return {
     code,
@@ -76,7 +99,7 @@ function recordOfAnswer(value: unknown, found: DetailedVerdict): FailureRecord {
     message: isStatus
       ? `The upstream answered with status ${status}.`
       : `The answer was classified as ${found.verdict}.`,
-    ...(typeof status === 'number' ? { status } : {}),
+    ...(status === undefined ? {} : { status }),
     // A client error is the upstream's word that it did not do it; of anything else nobody knows.
     possiblyExecuted: !(isStatus && status < 500),
   };
@@ -84,8 +107,4 @@ function recordOfAnswer(value: unknown, found: DetailedVerdict): FailureRecord {
 
 function unjudged(message: string, possiblyExecuted: boolean): FailureRecord {
   return { code: 'HANDLER', name: 'TypeError', message, possiblyExecuted };
-}
-
-function isPositive(ms: number | undefined): ms is number {
-  return typeof ms === 'number' && Number.isFinite(ms) && ms > 0;
 }

@@ -49,14 +49,10 @@ export function read(value: unknown, key: string): unknown {
   }
 }
 
-function readString(value: unknown, key: string, maxChars = MAX_MESSAGE_CHARS): string | undefined {
+/** Read a property that is text and not empty; what is longer than `maxChars` is cut. */
+export function readString(value: unknown, key: string, maxChars = MAX_MESSAGE_CHARS): string | undefined {
   const text = read(value, key);
   return typeof text === 'string' && text !== '' ? text.slice(0, maxChars) : undefined;
-}
-
-function readMs(value: unknown, key: string): number | undefined {
-  const ms = read(value, key);
-  return typeof ms === 'number' && Number.isFinite(ms) && ms > 0 ? ms : undefined;
 }
 
 /** What somebody threw, in words, whatever it is. */
@@ -94,15 +90,24 @@ export function codeOf(thrown: unknown): ErrorCode {
   return 'HANDLER';
 }
 
-/** A hint when to come back that an error carries, in milliseconds. */
-export function retryAfterOf(thrown: unknown): number | undefined {
-  return readMs(thrown, 'retryAfterMs');
+/** A hint when to come back that an error or a verdict carries, in milliseconds: any number above 0. */
+export function retryAfterOf(value: unknown): number | undefined {
+  const ms = read(value, 'retryAfterMs');
+  if (typeof ms !== 'number' || !Number.isFinite(ms) || ms <= 0) return undefined;
+  // Beyond that it would be no number of nanoseconds any more.
+  return Math.min(ms, Number.MAX_SAFE_INTEGER);
+}
+
+/** The status that an error or an answer carries: a whole number above 0. */
+export function statusOf(value: unknown): number | undefined {
+  const status = read(value, 'status');
+  return typeof status === 'number' && Number.isSafeInteger(status) && status > 0 ? status : undefined;
 }
 
 /** Turn what a handler threw into plain data. Never throws itself, whatever it is given. */
 export function toFailureRecord(thrown: unknown, possiblyExecuted: boolean): FailureRecord {
   const code = codeOf(thrown);
-  const status = read(thrown, 'status');
+  const status = statusOf(thrown);
   const retryAfterMs = retryAfterOf(thrown);
   const stack = code === 'HANDLER' ? readString(thrown, 'stack', MAX_STACK_CHARS) : undefined;
   const cause = toCauseRecord(read(thrown, 'cause'));
@@ -110,7 +115,7 @@ export function toFailureRecord(thrown: unknown, possiblyExecuted: boolean): Fai
     code,
     name: readString(thrown, 'name') ?? 'Error',
     message: readString(thrown, 'message') ?? readString(thrown, 'code') ?? describeThrown(thrown),
-    ...(typeof status === 'number' ? { status } : {}),
+    ...(status === undefined ? {} : { status }),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     possiblyExecuted,
     ...(stack === undefined ? {} : { stack }),

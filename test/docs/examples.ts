@@ -70,12 +70,19 @@ export class Examples {
     this.programs = programs;
     const files = [...written.keys()];
     const typed = files.filter((file) => file.endsWith('.ts'));
-    const untyped = files.filter((file) => !file.endsWith('.ts'));
+    // What CommonJS exports, the compiler does not understand well enough to judge it.
+    const untyped = files.filter((file) => file.endsWith('.js'));
     this.#isTyped = typed.length > 0;
     this.#isUntyped = untyped.length > 0;
     this.#write('tsconfig.json', JSON.stringify({ compilerOptions: COMPILER_OPTIONS, files: typed }));
     // In JavaScript, what is not said is unknown to the compiler; what is known must be right all the same.
-    const loose = { allowJs: true, checkJs: true, noEmit: true, noImplicitAny: false, useUnknownInCatchVariables: false };
+    const loose = {
+      allowJs: true,
+      checkJs: true,
+      noEmit: true,
+      noImplicitAny: false,
+      useUnknownInCatchVariables: false,
+    };
     this.#write(
       'tsconfig.js.json',
       JSON.stringify({ compilerOptions: { ...COMPILER_OPTIONS, ...loose }, files: untyped }),

@@ -68,7 +68,12 @@ export function parseMarkdown(text: string): Document {
 function cellsOf(row: string): string[] {
   // A bar inside a cell is written with a backslash before it.
   const cells = row.replace(/^\||\|$/g, '').split(/(?<!\\)\|/);
-  return cells.map((cell) => cell.trim().replaceAll('\\|', '|').replace(/^`([^`]*)`$/, '$1'));
+  return cells.map((cell) =>
+    cell
+      .trim()
+      .replaceAll('\\|', '|')
+      .replace(/^`([^`]*)`$/, '$1'),
+  );
 }
 
 function anchorsOf(headings: readonly string[]): Set<string> {

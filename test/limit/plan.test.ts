@@ -77,7 +77,10 @@ describe('planLimits', () => {
       fc.property(
         fc.oneof(fc.integer({ min: 1, max: 1_000_000_000 }), fc.integer({ min: 65_537, max: 200_000 })),
         // Thousandths of a millisecond, the unit of the options' smallest value.
-        fc.oneof(fc.integer({ min: 1, max: 10_000_000 }), fc.integer({ min: 1, max: 2_678_400_000 }).map((ms) => ms * 1e3)),
+        fc.oneof(
+          fc.integer({ min: 1, max: 10_000_000 }),
+          fc.integer({ min: 1, max: 2_678_400_000 }).map((ms) => ms * 1e3),
+        ),
         (tokens, windowUs) => {
           const [plan] = planLimits([optionsOf({ tokens, windowMs: windowUs / 1e3 })]);
           assert.ok(plan);

@@ -44,9 +44,27 @@ function sustainedRate({ startsNs }: Observation, tokens: number): number {
 }
 
 const settings: readonly (Setting & { readonly name: string; readonly cycleMs: number })[] = [
-  { name: '20 per second, 25 ms', limit: limitOf({ tokens: 20, windowNs: 1_000n * MS }), threads: 2, responseMs: 25, cycleMs: 1_025 },
-  { name: '1 per second, 0 ms', limit: limitOf({ tokens: 1, windowNs: 1_000n * MS }), threads: 1, responseMs: 0, cycleMs: 1_000 },
-  { name: '5 per 500 ms, 800 ms', limit: limitOf({ tokens: 5, windowNs: 500n * MS }), threads: 3, responseMs: 800, cycleMs: 1_300 },
+  {
+    name: '20 per second, 25 ms',
+    limit: limitOf({ tokens: 20, windowNs: 1_000n * MS }),
+    threads: 2,
+    responseMs: 25,
+    cycleMs: 1_025,
+  },
+  {
+    name: '1 per second, 0 ms',
+    limit: limitOf({ tokens: 1, windowNs: 1_000n * MS }),
+    threads: 1,
+    responseMs: 0,
+    cycleMs: 1_000,
+  },
+  {
+    name: '5 per 500 ms, 800 ms',
+    limit: limitOf({ tokens: 5, windowNs: 500n * MS }),
+    threads: 3,
+    responseMs: 800,
+    cycleMs: 1_300,
+  },
   {
     name: '12 per second, 400 ms, arrivalWithin 50',
     limit: limitOf({ tokens: 12, windowNs: 1_000n * MS, arrivalWithinNs: 50n * MS }),

@@ -251,7 +251,11 @@ export function simulate(world: World): Promise<Observation> {
 }
 
 /** Two of more than `limit` requests that an upstream counted within one window; undefined if there are none. */
-export function findOverrun(countedNs: readonly number[], limit: number, windowNs: bigint): [number, number] | undefined {
+export function findOverrun(
+  countedNs: readonly number[],
+  limit: number,
+  windowNs: bigint,
+): [number, number] | undefined {
   for (let last = limit; last < countedNs.length; last++) {
     const first = countedNs[last - limit] ?? 0;
     const lastNs = countedNs[last] ?? 0;

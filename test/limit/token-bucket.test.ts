@@ -204,10 +204,7 @@ describe('TokenBucket against a model', () => {
               }
             } else if (action.kind === 'die') {
               const dead = THREADS[action.thread] ?? -1;
-              assert.equal(
-                buckets[0]?.reclaim(dead, nowNs),
-                model.filter((word) => word === heldBy(dead)).length,
-              );
+              assert.equal(buckets[0]?.reclaim(dead, nowNs), model.filter((word) => word === heldBy(dead)).length);
               for (const [token, word] of model.entries()) {
                 if (word === heldBy(dead)) model[token] = nowNs + WINDOW_NS + limit.straggleNs;
               }

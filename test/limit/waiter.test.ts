@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { Grant, Limiter } from '../../lib/limit/limiter.ts';
 import type { PlannedLimit } from '../../lib/limit/plan.ts';
-import { Ticket, Waiter } from '../../lib/limit/waiter.ts';
+import { systemClock, Ticket, Waiter } from '../../lib/limit/waiter.ts';
 import { createControlBlock } from '../../lib/shared/control-block.ts';
 import { VirtualClock, VirtualTime } from './virtual-time.ts';
 import { limitOf, MS } from './worlds.ts';
@@ -271,6 +271,37 @@ describe('Waiter.cancel', () => {
     bench.waiter.cancel(b);
     await bench.passMs(0);
     assert.equal(bench.names, 'a -b');
+  });
+});
+
+describe('Waiter with the clock of the process', () => {
+  it('grants in real time, not before the window is over', async () => {
+    const limits = [limitOf({ tokens: 1, windowNs: 30n * MS })];
+    const block = createControlBlock({ tokens: [1], slots: 0 });
+    const waiter = new Waiter(new Limiter(block, limits, 1));
+    let settledNs = 0n;
+    for (let n = 0; n < 4; n++) {
+      const got = waiter.acquire(systemClock.nowNs());
+      const grant = got instanceof Ticket ? await got.granted : got;
+      assert.ok(grant);
+      assert.ok(systemClock.nowNs() >= settledNs + 30n * MS);
+      settledNs = systemClock.nowNs();
+      grant.answered(settledNs);
+    }
+  });
+
+  it('leaves no timer behind when the last one leaves', async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const before = timers();
+    const block = createControlBlock({ tokens: [1], slots: 0 });
+    const waiter = new Waiter(new Limiter(block, [limitOf({ tokens: 1, windowNs: 1_000n * MS })], 1));
+    waiter.acquire(systemClock.nowNs());
+    const ticket = waiter.acquire(systemClock.nowNs());
+    assert.ok(ticket instanceof Ticket);
+    assert.equal(timers(), before + 1);
+    waiter.cancel(ticket);
+    assert.equal(await ticket.granted, undefined);
+    assert.equal(timers(), before);
   });
 });
 

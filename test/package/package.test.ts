@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative, sep } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -65,13 +74,15 @@ async function execute(command: string, args: readonly string[], cwd: string, si
 /** The packages that a user gets with this one, by the manifests and not by what happens to be in node_modules. */
 function dependencyFolders(...names: string[]): string[] {
   const folders = new Map<string, string>();
-  const visit = (name: string) => {
+  const visit = (name: string, from: string) => {
     if (folders.has(name)) return;
-    const folder = join(ROOT, 'node_modules', name);
+    // Where another version stands at the top, the one that is meant stands inside of what needs it.
+    const inside = join(from, 'node_modules', name);
+    const folder = existsSync(inside) ? inside : join(ROOT, 'node_modules', name);
     folders.set(name, folder);
-    Object.keys(readManifest(folder).dependencies ?? {}).forEach(visit);
+    for (const needed of Object.keys(readManifest(folder).dependencies ?? {})) visit(needed, folder);
   };
-  names.forEach(visit);
+  for (const name of names) visit(name, ROOT);
   return [...folders.values()];
 }
 

@@ -38,7 +38,7 @@ describe('classifyByDefault', () => {
     assert.equal(verdictOf(new ItemError('NETWORK', '')), 'retry');
     assert.equal(verdictOf(new ItemError('TIMEOUT', '')), 'retry');
     assert.equal(verdictOf(new ItemError('INVALID_RESPONSE', '')), 'retry');
-    assert.equal(verdictOf(Object.assign(new Error(), { code: 'ECONNRESET' })), 'retry');
+    assert.equal(verdictOf(Object.assign(new Error('Reset.'), { code: 'ECONNRESET' })), 'retry');
     assert.equal(verdictOf(new ItemError('HTTP_STATUS', '')), 'fatal');
     assert.equal(verdictOf(new Error('A bug.')), 'fatal');
     assert.equal(verdictOf(null), 'fatal');
@@ -59,12 +59,12 @@ describe('judge', () => {
     };
     const judgement = judge(
       answer(1),
-      [undefined, classifier('a', undefined), classifier('b', 'retry'), classifier('c', 'fatal')],
+      [classifier('a', undefined), classifier('b', 'retry'), classifier('c', 'fatal')],
       true,
     );
     assert.equal(judgement.verdict, 'retry');
     assert.deepEqual(asked, ['a', 'b']);
-    assert.deepEqual(judge(answer(1), [undefined, classifier('d', undefined)], true), { verdict: 'ok' });
+    assert.deepEqual(judge(answer(1), [classifier('d', undefined)], true), { verdict: 'ok' });
   });
 
   it('shows a classifier how the call ended', () => {
@@ -90,7 +90,10 @@ describe('judge', () => {
       assert.equal(record.retryAfterMs, 70);
     }
     assert.equal(recordOf(judge(rejection(new RateLimitError({ retryAfterMs: 9 })), [], true)).retryAfterMs, 9);
-    assert.equal(recordOf(judge(rejection(new RateLimitError({ retryAfterMs: 9 })), [saying('rate-limit')], true)).retryAfterMs, 9);
+    assert.equal(
+      recordOf(judge(rejection(new RateLimitError({ retryAfterMs: 9 })), [saying('rate-limit')], true)).retryAfterMs,
+      9,
+    );
   });
 
   it('says of an answer that is no success whether it may have been executed', () => {
@@ -175,17 +178,10 @@ describe('judge', () => {
   });
 
   it('fails the item when its classifier is async, and lets no rejection of it escape', async () => {
-    const escaped: unknown[] = [];
-    const listener = (reason: unknown) => escaped.push(reason);
-    process.on('unhandledRejection', listener);
-    try {
-      const judgement = judge(answer(1), [saying(Promise.reject(new Error('Late.')))], false);
-      assert.equal(recordOf(judgement).code, 'HANDLER');
-      await new Promise((resolve) => setImmediate(resolve));
-    } finally {
-      process.off('unhandledRejection', listener);
-    }
-    assert.deepEqual(escaped, []);
+    const judgement = judge(answer(1), [saying(Promise.reject(new Error('Late.')))], false);
+    assert.equal(recordOf(judgement).code, 'HANDLER');
+    // The runner fails a test during which a rejection goes unhandled.
+    await new Promise((resolve) => setImmediate(resolve));
   });
 
   it('survives a verdict with traps in it', () => {
@@ -194,13 +190,21 @@ describe('judge', () => {
     };
     for (const verdict of ['rate-limit', 'retry', 'fatal'] as const) {
       for (const key of ['code', 'message', 'retryAfterMs']) {
-        const judgement = judge(answer({ status: 500 }), [saying(withGetters({ verdict: () => verdict, [key]: fail }))], true);
+        const judgement = judge(
+          answer({ status: 500 }),
+          [saying(withGetters({ verdict: () => verdict, [key]: fail }))],
+          true,
+        );
         assertJudged(judgement);
         assert.equal(judgement.verdict, verdict);
       }
       const message = { toString: fail };
       assertJudged(judge(answer({ status: 500 }), [saying({ verdict, message })], true));
-      const huge = judge(answer({ status: 500 }), [saying({ verdict, message: 'x'.repeat(1e6), retryAfterMs: 1e308 })], true);
+      const huge = judge(
+        answer({ status: 500 }),
+        [saying({ verdict, message: 'x'.repeat(1e6), retryAfterMs: 1e308 })],
+        true,
+      );
       assertJudged(huge);
       assert.ok(recordOf(huge).message.length <= 2_000);
       assert.ok((recordOf(huge).retryAfterMs ?? 0) <= Number.MAX_SAFE_INTEGER);
@@ -216,11 +220,20 @@ describe('judge', () => {
   it('judges anything, by anything', () => {
     const said = fc.oneof(
       anything,
-      fc.record({ verdict: fc.constantFrom(...VERDICTS), code: anything, message: anything, retryAfterMs: anything }, { requiredKeys: ['verdict'] }),
+      fc
+        .record(
+          { verdict: fc.constantFrom(...VERDICTS), code: anything, message: anything, retryAfterMs: anything },
+          { requiredKeys: ['verdict'] },
+        )
+        .map(({ verdict, ...makers }) => () => ({
+          verdict,
+          ...Object.fromEntries(Object.entries(makers).map(([key, make]) => [key, make()])),
+        })),
     );
     fc.assert(
-      fc.property(fc.boolean(), anything, said, fc.boolean(), (ok, what, verdict, possiblyExecuted) => {
-        assertJudged(judge(ok ? answer(what) : rejection(what), [saying(verdict)], possiblyExecuted));
+      fc.property(fc.boolean(), anything, said, fc.boolean(), (ok, make, say, possiblyExecuted) => {
+        const settled = ok ? answer(make()) : rejection(make());
+        assertJudged(judge(settled, [saying(say())], possiblyExecuted));
       }),
       { numRuns: 1_000 },
     );

@@ -23,7 +23,8 @@ function revoked(): object {
 
 /** An object with getters for these properties, each with what is to happen. */
 export function withGetters(getters: Readonly<Record<string, () => unknown>>): object {
-  const object = new Error('With getters.');
+  // Not made by `new Error`, whose stack would be written while the getters are put in place.
+  const object = Object.create(Error.prototype) as object;
   for (const [key, get] of Object.entries(getters)) Object.defineProperty(object, key, { get, enumerable: true });
   return object;
 }
@@ -67,14 +68,22 @@ export const hostile: Readonly<Record<string, () => unknown>> = {
     return make();
   },
   'a trapped cause': () => new Error('Fine.', { cause: trapped() }),
-  'getters that throw': () => withGetters({ name: fail, message: fail, code: fail, stack: fail, cause: fail, status: fail }),
+  'getters that throw': () =>
+    withGetters({ name: fail, message: fail, code: fail, stack: fail, cause: fail, status: fail }),
   'getters that change their minds': () => {
     let calls = 0;
     const get = () => (calls++ % 2 === 0 ? 'NETWORK' : trapped());
     return withGetters({ name: get, message: get, code: get, stack: get, cause: get, status: get, retryAfterMs: get });
   },
   'fields of other types': () =>
-    Object.assign(new Error(), { name: 7, message: () => 1, code: Symbol('code'), stack: {}, status: '500', retryAfterMs: '5' }),
+    Object.assign(new Error('Odd.'), {
+      name: 7,
+      message: () => 1,
+      code: Symbol('code'),
+      stack: {},
+      status: '500',
+      retryAfterMs: '5',
+    }),
   'huge fields': () => {
     const error = Object.assign(new Error(HUGE, { cause: new Error(HUGE) }), { code: HUGE, retryAfterMs: 1e308 });
     error.name = HUGE;
@@ -84,15 +93,27 @@ export const hostile: Readonly<Record<string, () => unknown>> = {
   'numbers that JSON does not know': () =>
     Object.assign(new Error('Odd.'), { status: Number.NaN, retryAfterMs: Number.POSITIVE_INFINITY }),
   'a negative nothing': () => Object.assign(new Error('Odd.'), { status: -0, retryAfterMs: -0 }),
-  'a String object': () => Object.assign(new Error(), { message: new String('boxed') }),
+  'a String object': () => Object.assign(new Error('Odd.'), { message: new String('boxed') }),
   'a DOMException': () => new DOMException('Gone.', 'AbortError'),
   'an AggregateError without a message': () =>
-    Object.assign(new AggregateError([new Error('::1'), new Error('127.0.0.1')]), { code: 'ECONNREFUSED' }),
+    Object.assign(new AggregateError([new Error('::1'), new Error('127.0.0.1')], 'To be removed.'), {
+      message: '',
+      code: 'ECONNREFUSED',
+    }),
 };
 
-/** Anything at all, and errors with anything in their fields. */
-export const anything: fc.Arbitrary<unknown> = fc.oneof(
-  fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withNullPrototype: true, withTypedArray: true }),
+/** Makes anything at all, and errors with anything in their fields. */
+export const anything: fc.Arbitrary<() => unknown> = fc.oneof(
+  fc
+    .anything({
+      withBigInt: true,
+      withDate: true,
+      withMap: true,
+      withSet: true,
+      withNullPrototype: true,
+      withTypedArray: true,
+    })
+    .map((value) => () => value),
   fc
     .record(
       {
@@ -106,6 +127,6 @@ export const anything: fc.Arbitrary<unknown> = fc.oneof(
       },
       { requiredKeys: [] },
     )
-    .map((fields) => Object.assign(new Error(), fields)),
-  fc.constantFrom(...Object.values(hostile)).map((make) => make()),
+    .map((fields) => () => Object.assign(new Error('Replaced.'), { message: '', ...fields })),
+  fc.constantFrom(...Object.values(hostile)),
 );

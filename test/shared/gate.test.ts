@@ -121,8 +121,8 @@ describe('Gate in real threads', () => {
     );
     const gate = new Gate({ ints, words: new BigInt64Array(buffer) });
     assert.equal(gate.generation, (first + GENERATIONS) | 0);
-    const longest = reports.map(({ longestWishNs }) => longestWishNs).reduce((a, b) => (a > b ? a : b));
-    assert.equal(gate.pausedUntilNs, longest);
+    for (const { longestWishNs } of reports) assert.ok(gate.pausedUntilNs >= longestWishNs);
+    assert.ok(reports.some(({ longestWishNs }) => gate.pausedUntilNs === longestWishNs));
     return reports.reduce((sum, { collisions }) => sum + collisions, 0);
   }
 
@@ -132,7 +132,10 @@ describe('Gate in real threads', () => {
       let collisions = 0;
       do collisions += await stress(threads);
       while (collisions < MIN_COLLISIONS && performance.now() < endMs);
-      assert.ok(collisions >= MIN_COLLISIONS, `only ${collisions} collisions: the threads did not run at the same time`);
+      assert.ok(
+        collisions >= MIN_COLLISIONS,
+        `only ${collisions} collisions: the threads did not run at the same time`,
+      );
     });
   }
 });

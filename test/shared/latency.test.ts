@@ -24,31 +24,37 @@ describe('latency', () => {
       recordMs(histogram, ms);
       const { min, max } = latencyOf(histogram);
       assert.equal(histogram.count, 1);
-      assert.ok(Math.abs(min - counted) <= counted / 1e3 && Math.abs(max - counted) <= counted / 1e3, `${ms} ms: ${max}`);
+      assert.ok(
+        Math.abs(min - counted) <= counted / 1e3 && Math.abs(max - counted) <= counted / 1e3,
+        `${ms} ms: ${max}`,
+      );
     }
   });
 
   it('is right to three digits', () => {
     fc.assert(
-      fc.property(fc.array(fc.double({ min: 0.001, max: HOUR_MS, noNaN: true }), { minLength: 1, maxLength: 60 }), (times) => {
-        const histogram = createLatencyHistogram();
-        for (const ms of times) recordMs(histogram, ms);
-        const sorted = times.toSorted((a, b) => a - b);
-        const latency = latencyOf(histogram);
-        const isAbout = (name: keyof typeof latency, ms: number) =>
-          assert.ok(Math.abs(latency[name] - ms) <= ms / 500 + 0.001, `${name} is ${latency[name]}, not ${ms}`);
-        isAbout('min', sorted[0] ?? Number.NaN);
-        isAbout('max', sorted.at(-1) ?? Number.NaN);
-        isAbout('mean', times.reduce((sum, ms) => sum + ms, 0) / times.length);
-        for (const percent of [50, 90, 99] as const) {
-          // Between two of them either may be meant.
-          const rank = (percent / 100) * times.length;
-          const least = sorted[Math.max(0, Math.floor(rank) - 1)] ?? Number.NaN;
-          const most = sorted[Math.ceil(rank) - 1] ?? Number.NaN;
-          const ms = latency[`p${percent}`];
-          assert.ok(ms >= least - least / 500 - 0.001 && ms <= most + most / 500 + 0.001, `p${percent} is ${ms}`);
-        }
-      }),
+      fc.property(
+        fc.array(fc.double({ min: 0.001, max: HOUR_MS, noNaN: true }), { minLength: 1, maxLength: 60 }),
+        (times) => {
+          const histogram = createLatencyHistogram();
+          for (const ms of times) recordMs(histogram, ms);
+          const sorted = times.toSorted((a, b) => a - b);
+          const latency = latencyOf(histogram);
+          const isAbout = (name: keyof typeof latency, ms: number) =>
+            assert.ok(Math.abs(latency[name] - ms) <= ms / 500 + 0.001, `${name} is ${latency[name]}, not ${ms}`);
+          isAbout('min', sorted[0] ?? Number.NaN);
+          isAbout('max', sorted.at(-1) ?? Number.NaN);
+          isAbout('mean', times.reduce((sum, ms) => sum + ms, 0) / times.length);
+          for (const percent of [50, 90, 99] as const) {
+            // Between two of them either may be meant.
+            const rank = (percent / 100) * times.length;
+            const least = sorted[Math.max(0, Math.floor(rank) - 1)] ?? Number.NaN;
+            const most = sorted[Math.ceil(rank) - 1] ?? Number.NaN;
+            const ms = latency[`p${percent}`];
+            assert.ok(ms >= least - least / 500 - 0.001 && ms <= most + most / 500 + 0.001, `p${percent} is ${ms}`);
+          }
+        },
+      ),
       { numRuns: 50 },
     );
   });

@@ -5,13 +5,13 @@ import {
   CIRCUIT_BYTE,
   GENERATION,
   HEADER,
-  LINE_BYTES,
   type Layout,
+  LINE_BYTES,
   layOut,
   MAGIC,
   PAUSED_UNTIL_NS,
-  SLOT,
   type Sizes,
+  SLOT,
   slotIndex,
   VERSION,
   WORK,
@@ -51,11 +51,21 @@ describe('the memory map', () => {
     assert.deepEqual(SLOT, { cursor: 0, work: 1, sent: 2, refused: 3, cancelled: 4, deadlineNs: 4 });
     assert.ok(byteOf(SLOT.cancelled, 4) + 4 <= byteOf(SLOT.deadlineNs, 8));
     assert.ok(byteOf(SLOT.deadlineNs, 8) + 8 <= LINE_BYTES);
-    assert.deepEqual(WORK, { waiting: 1, called: 2, sent: 4, idempotent: 8 });
+  });
+
+  it('has a bit of its own for everything that an item can have reached', () => {
+    const bits: number[] = Object.values(WORK);
+    assert.deepEqual(
+      bits,
+      bits.map((_, place) => 2 ** place),
+    );
   });
 
   const table: readonly (readonly [Sizes, Layout])[] = [
-    [{ tokens: [], slots: 0 }, { byteLength: 256, nextStart: [], tokens: [], firstSlot: 64, slots: 0 }],
+    [
+      { tokens: [], slots: 0 },
+      { byteLength: 256, nextStart: [], tokens: [], firstSlot: 64, slots: 0 },
+    ],
     [
       { tokens: [1], slots: 1 },
       { byteLength: 448, nextStart: [32], tokens: [{ first: 40, count: 1 }], firstSlot: 96, slots: 1 },

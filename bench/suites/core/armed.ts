@@ -1,123 +1,168 @@
-import { createEngine, type Engine, type EngineOptions } from '../../../lib/index.ts';
+import type { Engine, EngineOptions } from '../../../lib/index.ts';
 import { alternate, median, percentile } from '../../harness/alternate.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
-import { atMost, type Part, type Row } from '../../harness/suite.ts';
-import { loadBareBuild } from './bare/build.ts';
+import { atMost, type Part, type Row, type Table } from '../../harness/suite.ts';
+import { type Build, loadArmedBuild, loadBareBuild } from './bare/build.ts';
+import { timeLanes } from './bare/lanes.ts';
 
-const THREADS = 2;
-const CONCURRENCY = 16;
 const GOAL_PERCENT = 2;
-/** Engines made anew, because two engines of the same build may already differ by more than what is looked for. */
-const PAIRS = 4;
-const ROUNDS = 10;
-const WARM_UPS = 3;
 
-type Make = (options: EngineOptions) => Engine<number, number>;
+const LANES = { chunkItems: 1024, pairs: 1000, warmUps: 500 };
+/** Threads made anew, because two threads that run the same code may already differ by more than what is looked for. */
+const LANE_THREADS = 6;
 
-interface Load {
-  readonly name: string;
-  readonly handler: URL;
-  readonly items: number;
-}
-
-const LOADS: readonly Load[] = [
-  { name: 'no-op items', handler: new URL('./fixtures/noop.js', import.meta.url), items: 100_000 },
-  { name: '50 us items', handler: new URL('./fixtures/spin.js', import.meta.url), items: 4_000 },
-];
-
-/** Ratios of neighbouring runs, in percent above 1. */
-interface Overhead {
-  readonly ms: number[];
-  readonly cpuMs: number[];
-  readonly rates: { readonly armed: number[]; readonly bare: number[] };
-}
+const ITEMS = 4_000;
+const ENGINE_PAIRS = 4;
+const ENGINE = { threads: 2, concurrency: 16 };
+const ALTERNATION = { rounds: 10, warmUps: 3 };
 
 /** What recovery costs while nothing is wrong. */
 export const armed: Part = {
   name: 'armed',
-  title: 'recovery that is armed and has nothing to do',
+  title: 'recovery that is armed and has nothing to do, against the same without recovery',
   async run() {
-    const bare = (await loadBareBuild()).createEngine as Make;
-    const watch = watchMachine();
-    const rows: Row[] = [];
-    const costs: { readonly load: Load; readonly percent: number }[] = [];
-    for (const load of LOADS) {
-      const cost = await compare(load, createEngine as Make, bare);
-      // The same build on both sides: whatever this shows is noise.
-      const noise = await compare(load, bare, bare);
-      costs.push({ load, percent: median(cost.ms) });
-      rows.push(
-        rowOf(`${load.name}: armed against bare`, load, cost),
-        rowOf(`${load.name}: bare against bare`, load, noise),
-      );
-    }
+    const [armedBuild, bareBuild] = await Promise.all([loadArmedBuild(), loadBareBuild()]);
+    const lanes = await compareLanes(armedBuild, bareBuild);
+    const engines = await compareEngines(armedBuild, bareBuild);
     return {
-      tables: [
-        {
-          title: `the same batch on the same engine, with recovery and without, ${THREADS} threads`,
-          rows,
-          notes: [
-            'bare: the same compiled engine with two modules replaced: a gate that no lane reads, and a recovery that never looks',
-            'cost: median over neighbouring runs of time with / time without - 1; the second line of each load is the noise of the method',
-            'CPU cost: the same for the CPU time of the process, which other processes disturb less',
-            describeDisturbance(watch()),
-          ],
-        },
+      tables: [lanes.table, engines.table],
+      targets: [
+        atMost('armed recovery, lanes with no-op items: cost', lanes.costPercent, GOAL_PERCENT, '%'),
+        atMost('armed recovery, engine with 50 us items: cost', engines.costPercent, GOAL_PERCENT, '%'),
       ],
-      targets: costs.map(({ load, percent }) =>
-        atMost(`armed recovery, ${load.name}: cost`, percent, GOAL_PERCENT, '%'),
-      ),
     };
   },
 };
 
-async function compare(load: Load, left: Make, right: Make): Promise<Overhead> {
-  const overhead: Overhead = { ms: [], cpuMs: [], rates: { armed: [], bare: [] } };
-  for (let pair = 0; pair < PAIRS; pair++) await comparePair(load, left, right, overhead);
-  return overhead;
+interface Comparison {
+  readonly table: Table;
+  readonly costPercent: number;
 }
 
-async function comparePair({ handler, items, name }: Load, left: Make, right: Make, into: Overhead): Promise<void> {
-  const options = { handler, threads: THREADS, concurrency: CONCURRENCY };
-  const engines = [left(options), right(options)] as const;
-  const numbers = Array.from({ length: items }, (_, index) => index);
+/** The lanes alone, with items that cost nothing: the largest share that recovery can have. */
+async function compareLanes(armedBuild: Build, bareBuild: Build): Promise<Comparison> {
+  const watch = watchMachine();
+  const cost = await laneCosts(armedBuild, bareBuild);
+  const noise = await laneCosts(bareBuild, bareBuild);
+  return {
+    costPercent: median(cost.map(({ percent }) => percent)),
+    table: {
+      title: `lanes of one thread, no-op items in chunks of ${LANES.chunkItems}, ${LANES.pairs} chunks each in turn`,
+      rows: [laneRow('armed against bare', cost), laneRow('bare against bare: the noise of the method', noise)],
+      notes: [
+        'bare: the same compiled engine with two modules replaced: a gate that no lane reads, a recovery that never looks',
+        `cost: median over neighbouring chunks of time with / time without - 1, in ${LANE_THREADS} threads made anew: median, least and most`,
+        describeDisturbance(watch()),
+      ],
+    },
+  };
+}
+
+interface LaneCost {
+  readonly percent: number;
+  readonly leftNs: number;
+  readonly rightNs: number;
+}
+
+async function laneCosts(left: Build, right: Build): Promise<LaneCost[]> {
+  const costs: LaneCost[] = [];
+  for (let thread = 0; thread < LANE_THREADS; thread++) {
+    // The same module is the same lanes: of two that are to be compared, one has another name.
+    const entries = [left.entry, new URL('?other', right.entry)] as const;
+    const [leftNs = [], rightNs = []] = await timeLanes(entries, { ...LANES, handler: handlerUrl('noop') });
+    costs.push({
+      percent: median(percentAbove(leftNs, rightNs)),
+      leftNs: median(leftNs) / LANES.chunkItems,
+      rightNs: median(rightNs) / LANES.chunkItems,
+    });
+  }
+  return costs;
+}
+
+function laneRow(comparison: string, costs: readonly LaneCost[]): Row {
+  const percents = costs.map(({ percent }) => percent);
+  return {
+    comparison,
+    'left ns/item': median(costs.map(({ leftNs }) => leftNs)),
+    'right ns/item': median(costs.map(({ rightNs }) => rightNs)),
+    'cost %': median(percents),
+    'least %': Math.min(...percents),
+    'most %': Math.max(...percents),
+  };
+}
+
+interface EngineCosts {
+  readonly percents: number[];
+  readonly cpuPercents: number[];
+  readonly leftMs: number[];
+  readonly rightMs: number[];
+}
+
+/** Whole engines, with items that take as long as a quick answer takes to work on. */
+async function compareEngines(armedBuild: Build, bareBuild: Build): Promise<Comparison> {
+  const watch = watchMachine();
+  const cost = await engineCosts(armedBuild, bareBuild);
+  const noise = await engineCosts(bareBuild, bareBuild);
+  return {
+    costPercent: median(cost.percents),
+    table: {
+      title: `whole engines, ${ITEMS} items of 50 us CPU, ${ENGINE.threads} threads, ${ENGINE.concurrency} in work`,
+      rows: [engineRow('armed against bare', cost), engineRow('bare against bare: the noise of the method', noise)],
+      notes: [
+        `cost: median over neighbouring batches, ${ENGINE_PAIRS} pairs of engines made anew; CPU: of the whole process`,
+        describeDisturbance(watch()),
+      ],
+    },
+  };
+}
+
+async function engineCosts(left: Build, right: Build): Promise<EngineCosts> {
+  const costs: EngineCosts = { percents: [], cpuPercents: [], leftMs: [], rightMs: [] };
+  for (let pair = 0; pair < ENGINE_PAIRS; pair++) await compareEnginePair(left, right, costs);
+  return costs;
+}
+
+async function compareEnginePair(left: Build, right: Build, into: EngineCosts): Promise<void> {
+  const options: EngineOptions = { ...ENGINE, handler: handlerUrl('spin') };
+  const engines = [left, right].map((build) => build.createEngine<number, number>(options));
+  const items = Array.from({ length: ITEMS }, (_, index) => index);
   try {
-    const timings = await alternate(
-      engines.map((engine) => ({
-        name,
-        items,
-        run: async () => {
-          const { summary } = await engine.run(numbers);
-          if (summary.succeeded !== items) throw new Error(`Only ${summary.succeeded} of ${items} items succeeded.`);
-        },
-      })),
-      { rounds: ROUNDS, warmUps: WARM_UPS },
+    const [one, other] = await alternate(
+      engines.map((engine) => ({ name: 'engine', items: ITEMS, run: () => runAll(engine, items) })),
+      ALTERNATION,
     );
-    const [one, other] = timings;
     if (one === undefined || other === undefined) return;
-    into.ms.push(...percentAbove(one.samplesMs, other.samplesMs));
-    into.cpuMs.push(...percentAbove(one.samplesCpuMs, other.samplesCpuMs));
-    into.rates.armed.push(...one.samplesMs.map((ms) => (items / ms) * 1e3));
-    into.rates.bare.push(...other.samplesMs.map((ms) => (items / ms) * 1e3));
+    into.percents.push(...percentAbove(one.samplesMs, other.samplesMs));
+    into.cpuPercents.push(...percentAbove(one.samplesCpuMs, other.samplesCpuMs));
+    into.leftMs.push(...one.samplesMs);
+    into.rightMs.push(...other.samplesMs);
   } finally {
     await Promise.all(engines.map((engine) => engine.close()));
   }
+}
+
+async function runAll(engine: Engine<number, number>, items: readonly number[]): Promise<void> {
+  const { summary } = await engine.run(items);
+  if (summary.succeeded !== items.length) throw new Error(`${summary.succeeded} of ${items.length} items succeeded.`);
+}
+
+function engineRow(comparison: string, { percents, cpuPercents, leftMs, rightMs }: EngineCosts): Row {
+  return {
+    comparison,
+    'left items/s': Math.round((ITEMS / median(leftMs)) * 1e3),
+    'right items/s': Math.round((ITEMS / median(rightMs)) * 1e3),
+    'cost %': median(percents),
+    'p25 %': percentile(percents, 25),
+    'p75 %': percentile(percents, 75),
+    'CPU cost %': median(cpuPercents),
+    batches: percents.length,
+  };
 }
 
 function percentAbove(samples: readonly number[], base: readonly number[]): number[] {
   return samples.map((value, index) => (value / (base[index] ?? Number.NaN) - 1) * 100);
 }
 
-function rowOf(name: string, { items }: Load, { ms, cpuMs, rates }: Overhead): Row {
-  return {
-    comparison: name,
-    items,
-    'left items/s': Math.round(median(rates.armed)),
-    'right items/s': Math.round(median(rates.bare)),
-    'cost %': median(ms),
-    'p25 %': percentile(ms, 25),
-    'p75 %': percentile(ms, 75),
-    'CPU cost %': median(cpuMs),
-    neighbours: ms.length,
-  };
+function handlerUrl(name: 'noop' | 'spin'): URL {
+  return new URL(`./fixtures/${name}.js`, import.meta.url);
 }
