@@ -51,7 +51,7 @@ async function main(args: string[]): Promise<number> {
 
   const parts = suites.flatMap((suite) => suite.parts);
   const targets = parts.flatMap((part) => part.targets);
-  console.log(`\n${formatTargets(targets)}`);
+  if (targets.length > 0) console.log(`\n${formatTargets(targets)}`);
   for (const { name, error } of parts) if (error !== undefined) console.log(`\nNot measured: ${name}\n${error}`);
   console.log(`\nWritten to ${relative(process.cwd(), fileURLToPath(file))}`);
   if (parts.some((part) => part.error !== undefined)) return 1;

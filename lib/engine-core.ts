@@ -5,7 +5,7 @@ import { BroadcastChannel } from 'node:worker_threads';
 import type { Batch } from './batch/batch.ts';
 import { Dispatcher } from './batch/dispatcher.ts';
 import { blameOverdue } from './batch/overdue.ts';
-import { EngineClosedError } from './errors.ts';
+import { describeValue, EngineClosedError } from './errors.ts';
 import type { EngineEvents } from './events.ts';
 import { Limiter } from './limit/limiter.ts';
 import { planLimits } from './limit/plan.ts';
@@ -102,6 +102,7 @@ export class EngineCore {
         http: options.http,
         dispatcherUrl: options.dispatcherUrl,
         timeoutMs: options.timeoutMs,
+        acquireTimeoutMs: acquireTimeoutOf(options),
         onRateLimit: options.onRateLimit,
         waitUs: this.waitUs,
         serviceUs: this.serviceUs,
@@ -176,7 +177,8 @@ export class EngineCore {
   }
 
   emit<E extends keyof EngineEvents>(event: E, data: EngineEvents[E]): void {
-    callSafely(() => this.#emitter.emit(event, data));
+    // One by one: what one listener throws must not keep the event from the others.
+    for (const listener of this.#emitter.rawListeners(event)) callSafely(() => listener.call(this.#emitter, data));
   }
 
   /** Resolves when all threads are ready; rejects when they never will be. */
@@ -304,11 +306,29 @@ function reserveOf({ rate, concurrency }: ResolvedOptions): number {
   return Math.max(1, Math.min(concurrency, Math.ceil(perSecond * RESERVE_SECONDS)));
 }
 
-/** Call code of the user that must not be able to break the engine: what it throws becomes a warning of the process. */
-function callSafely(call: () => void): void {
-  try {
-    call();
-  } catch (error) {
-    process.emitWarning(error instanceof Error ? error : new Error(`A listener threw ${String(error)}.`));
+/**
+ * The longest wait for a further token that can still come to a good end: all lanes ask for one, and each token comes
+ * back after the longest attempt and the longest rest. What waits longer waits for itself.
+ */
+function acquireTimeoutOf({ rate, concurrency, timeoutMs }: ResolvedOptions): number {
+  let longestMs = timeoutMs;
+  for (const { tokens, windowMs, straggleMs } of rate) {
+    const turns = Math.ceil(concurrency / tokens) + 1;
+    longestMs = Math.max(longestMs, turns * (timeoutMs + windowMs + straggleMs));
   }
+  return longestMs;
+}
+
+/** Call code of the user that must not be able to break the engine: what it throws becomes a warning of the process. */
+function callSafely(call: () => unknown): void {
+  try {
+    const returned = call();
+    if (returned instanceof Promise) returned.catch(warn);
+  } catch (error) {
+    warn(error);
+  }
+}
+
+function warn(error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : new Error(`A listener threw ${describeValue(error)}.`));
 }

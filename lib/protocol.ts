@@ -18,6 +18,8 @@ export interface ThreadSetup {
   /** Items that this thread works on at a time. */
   readonly lanes: number;
   readonly timeoutMs: number;
+  /** Longest wait for a further token, in which the attempt's own time stands still. */
+  readonly acquireTimeoutMs: number;
   readonly onRateLimit: 'cancel' | 'drain';
   /** Shared, live: how long items waited for permission, and how long handlers ran, in microseconds. */
   readonly waitUs: RecordableHistogram;

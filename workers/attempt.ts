@@ -43,7 +43,10 @@ export class Attempt implements HandlerContext {
   #controller: AbortController | undefined;
   #stopReason: StopReason | undefined;
   #stopError: StopError | undefined;
-  #ticket: Ticket | undefined;
+  /** Further tokens that the handler waits for; it may ask for several at once. */
+  #tickets: Set<Ticket> | undefined;
+  /** When the first of them was asked for. */
+  #waitingSinceNs = 0n;
   #isSent = false;
   #isAnswered = false;
   #isOver = false;
@@ -125,12 +128,18 @@ export class Attempt implements HandlerContext {
     const askedNs = this.#host.nowNs();
     let got: Grant | Ticket | undefined = waiter.acquire(askedNs);
     if (got instanceof Ticket) {
-      this.#ticket = got;
-      this.#host.onWaiting();
-      got = await got.granted;
-      this.#ticket = undefined;
+      const ticket = got;
+      this.#tickets ??= new Set();
+      const tickets = this.#tickets;
+      if (tickets.size === 0) {
+        this.#waitingSinceNs = askedNs;
+        this.#host.onWaiting();
+      }
+      tickets.add(ticket);
+      got = await ticket.granted;
+      tickets.delete(ticket);
       // Once the attempt has settled, the lane's deadline belongs to another one.
-      if (!this.#isOver) this.#host.onWaited(this.#host.nowNs() - askedNs);
+      if (tickets.size === 0 && !this.#isOver) this.#host.onWaited(this.#host.nowNs() - this.#waitingSinceNs);
     }
     if (got === undefined) throw this.#reason();
     try {
@@ -154,15 +163,19 @@ export class Attempt implements HandlerContext {
   #stop(reason: StopReason): void {
     if (this.#isOver || this.#stopReason !== undefined) return;
     this.#stopReason = reason;
-    if (this.#ticket !== undefined) this.#host.waiter?.cancel(this.#ticket);
+    this.#cancelTickets();
     this[STOP_HOOK]?.onStop(this.#reason());
     this.#controller?.abort(this.#reason());
+  }
+
+  #cancelTickets(): void {
+    if (this.#tickets !== undefined) for (const ticket of this.#tickets) this.#host.waiter?.cancel(ticket);
   }
 
   /** Settle all tokens that are still open. True if one was given back. */
   #settle(how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): boolean {
     this.#isOver = true;
-    if (this.#ticket !== undefined) this.#host.waiter?.cancel(this.#ticket);
+    this.#cancelTickets();
     let gaveBack = false;
     for (const grant of this.#grants) {
       if (!grant.isOpen) continue;

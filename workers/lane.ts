@@ -4,7 +4,7 @@ import { Ticket, type Waiter } from '../lib/limit/waiter.ts';
 import { type ChunkTask, END, NOT_IDEMPOTENT } from '../lib/protocol.ts';
 import { judge } from '../lib/recover/classify.ts';
 import { read } from '../lib/recover/error-record.ts';
-import { abortedRecord, timeoutRecord } from '../lib/recover/stop-records.ts';
+import { abortedRecord, starvedRecord, timeoutRecord } from '../lib/recover/stop-records.ts';
 import type { ControlBlock } from '../lib/shared/control-block.ts';
 import type { Gate } from '../lib/shared/gate.ts';
 import { WORK } from '../lib/shared/layout.ts';
@@ -27,6 +27,8 @@ export interface LaneHost {
   readonly handler: LoadedHandler;
   readonly classifiers: readonly Classify[];
   readonly timeoutNs: bigint;
+  /** Longest wait for a further token. */
+  readonly acquireTimeoutNs: bigint;
   /** Whether a rate-limit event aborts what is in flight. */
   readonly cancelsInFlight: boolean;
   /** The upstream refused a request of this generation. */
@@ -54,6 +56,8 @@ export class Lane implements AttemptHost {
   /** When the attempt in work has had its time; 0 while there is none. */
   deadlineNs = 0n;
   #pausedDeadlineNs = 0n;
+  /** The attempt in work waits for a further token. */
+  #isAcquiring = false;
   /** When the last item ended. */
   #lastEndNs = 0n;
 
@@ -91,11 +95,16 @@ export class Lane implements AttemptHost {
   }
 
   onWaiting(): void {
+    this.#isAcquiring = true;
     this.#pausedDeadlineNs = this.deadlineNs;
-    this.#setDeadline(0n);
+    // Not for ever: handlers that hold an unanswered token while they wait for a further one can starve each other.
+    this.#setDeadline(this.nowNs() + this.#thread.acquireTimeoutNs);
   }
 
   onWaited(waitedNs: bigint): void {
+    // One that was told that its time is up stays so.
+    if (this.#attempt !== undefined && Attempt.stopReason(this.#attempt) === 'TIMEOUT') return;
+    this.#isAcquiring = false;
     if (this.#attempt !== undefined) this.#setDeadline(this.#pausedDeadlineNs + waitedNs);
   }
 
@@ -201,6 +210,7 @@ export class Lane implements AttemptHost {
       grant,
     );
     this.#attempt = attempt;
+    this.#isAcquiring = false;
     const { reportsSent } = handler.traits;
     if (!reportsSent) slot.countSent();
     slot.work = WORK.called | marks | (reportsSent ? 0 : WORK.sent);
@@ -247,6 +257,9 @@ export class Lane implements AttemptHost {
       this.#settle(attempt, reportsSent && !Attempt.isSent(attempt) ? 'notSent' : 'abandoned', endNs);
       if (stopReason === 'CANCELLED') return { end: END.cancelled, value: undefined };
       if (stopReason === 'ABORTED') return { end: END.aborted, value: abortedRecord(isSent) };
+      if (this.#isAcquiring) {
+        return { end: END.retry, value: starvedRecord(Number(thread.acquireTimeoutNs) / 1e6, isSent) };
+      }
       return { end: END.retry, value: timeoutRecord(Number(thread.timeoutNs) / 1e6, isSent) };
     }
 

@@ -24,6 +24,7 @@ export class Thread implements LaneHost {
   readonly handler: LoadedHandler;
   readonly classifiers: readonly Classify[];
   readonly timeoutNs: bigint;
+  readonly acquireTimeoutNs: bigint;
   readonly cancelsInFlight: boolean;
   readonly #setup: ThreadSetup;
   readonly #port: MessagePort;
@@ -35,6 +36,7 @@ export class Thread implements LaneHost {
   #turn: Promise<void> | undefined;
   #flushTimer: NodeJS.Timeout | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
+  #deadlineTimerNs = 0n;
 
   constructor(setup: ThreadSetup, port: MessagePort, handler: LoadedHandler) {
     this.#setup = setup;
@@ -45,6 +47,7 @@ export class Thread implements LaneHost {
     this.gate = new Gate(this.block);
     this.waiter = setup.limits.length > 0 ? new Waiter(new Limiter(this.block, setup.limits, threadId)) : undefined;
     this.timeoutNs = nsFromMs(setup.timeoutMs);
+    this.acquireTimeoutNs = nsFromMs(setup.acquireTimeoutMs);
     this.cancelsInFlight = setup.onRateLimit === 'cancel';
     this.#lanes = Array.from({ length: setup.lanes }, () => new Lane(this, port));
     this.#idle = [...this.#lanes];
@@ -104,8 +107,12 @@ export class Thread implements LaneHost {
 
   /** See to it that the lane with this deadline is told when it has passed. One timer serves all lanes. */
   watchDeadline(deadlineNs: bigint): void {
-    // All attempts have the same time and a wait only moves a deadline on, so a timer that is set is early enough.
-    if (this.#deadlineTimer !== undefined) return;
+    if (this.#deadlineTimer !== undefined) {
+      // Nearly always: all attempts have the same time, so the timer of an older one is early enough.
+      if (this.#deadlineTimerNs <= deadlineNs) return;
+      clearTimeout(this.#deadlineTimer);
+    }
+    this.#deadlineTimerNs = deadlineNs;
     const ms = Number(deadlineNs - process.hrtime.bigint()) / 1e6;
     this.#deadlineTimer = setTimeout(() => this.#timeOut(), Math.min(Math.max(1, Math.ceil(ms)), 2 ** 31 - 1));
   }

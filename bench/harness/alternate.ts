@@ -60,7 +60,7 @@ export async function alternate(contenders: readonly Contender[], alternation: A
 }
 
 /** The statistics of times that were taken elsewhere, by tinybench. */
-export function statisticsOf(samplesMs: readonly number[]): Statistics {
+function statisticsOf(samplesMs: readonly number[]): Statistics {
   let next = 0;
   const bench = new Bench({ iterations: samplesMs.length, time: 0, warmup: false });
   bench.add('samples', () => ({ overriddenDuration: samplesMs[next++] ?? 0 }), { async: false });
@@ -73,6 +73,7 @@ export function statisticsOf(samplesMs: readonly number[]): Statistics {
 export function timingRow({ name, items, ms, samplesCpuMs }: Timing): Row {
   return {
     contender: name,
+    items,
     'items/s': Math.round((items / ms.p50) * 1e3),
     'CPU us/item': (median(samplesCpuMs) / items) * 1e3,
     'min ms': ms.min,

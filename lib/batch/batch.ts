@@ -10,6 +10,7 @@ import { type ChunkSizing, INITIAL_SIZING } from './chunk-size.ts';
 import { decide, type RetryRules, refusedForGood } from './decide.ts';
 import { DelayQueue } from './delay-queue.ts';
 import { type Progress, ThroughputMeter } from './progress.ts';
+import { Rounds } from './rounds.ts';
 import type { BatchSummary } from './summary.ts';
 import { entryAt, type Work, type WorkItem, WorkQueue } from './work-queue.ts';
 
@@ -57,11 +58,10 @@ interface AttemptTimes {
   readonly threadId: number;
 }
 
-const NOT_RUN: AttemptTimes = { waitMs: 0, durationMs: 0, threadId: -1 };
+/** Codes of items that were not tried, or not to the end. */
+const NEVER_RUN: ReadonlySet<ErrorCode> = new Set(['ABORTED', 'RATE_LIMITED']);
 
-/** Finished in this round; and: must not run again when the batch starts over. */
-const DONE = 1;
-const KEEP = 2;
+const NOT_RUN: AttemptTimes = { waitMs: 0, durationMs: 0, threadId: -1 };
 
 /** The items of one `run` or `stream`: what is to do, what is out, what is done. Exactly one outcome for each item. */
 export class Batch {
@@ -90,10 +90,8 @@ export class Batch {
   readonly #startedMs: number;
   #endedMs: number | undefined;
   readonly #errors: Partial<Record<ErrorCode, number>> = {};
-  /** With scope 'batch' only: what is needed to start over. */
-  #items: readonly unknown[] | undefined;
-  #marks: Uint8Array | undefined;
-  #outcomes: Map<number, Outcome> | undefined;
+  /** With scope 'batch' only. */
+  #rounds: Rounds | undefined;
   readonly #waits = new LatencyMeter();
   readonly #services = new LatencyMeter();
   readonly #meter = new ThroughputMeter();
@@ -115,11 +113,7 @@ export class Batch {
   fill(items: readonly unknown[]): void {
     this.total = items.length;
     this.queue.fill(items);
-    if (this.rules.scope === 'batch') {
-      this.#items = items;
-      this.#marks = new Uint8Array(items.length);
-      this.#outcomes = new Map();
-    }
+    if (this.rules.scope === 'batch') this.#rounds = new Rounds(items);
   }
 
   get failed(): number {
@@ -148,6 +142,13 @@ export class Batch {
     if (this.isOver) return;
     const { waitMs, durationMs, threadId } = times;
     const { index, attempts } = entry;
+    // A success of an earlier round is not given up because a later round did not get so far.
+    const earlier = NEVER_RUN.has(record.code) ? this.#rounds?.earlierSuccess(index) : undefined;
+    if (earlier !== undefined) {
+      this.#succeeded++;
+      this.#put(earlier, false);
+      return;
+    }
     const error = { ...record, attempts, possiblyExecuted: record.possiblyExecuted || entry.possiblyExecuted };
     this.#failed++;
     this.#errors[error.code] = (this.#errors[error.code] ?? 0) + 1;
@@ -220,28 +221,16 @@ export class Batch {
    * twice and is finished stays finished.
    */
   startOver(): void {
-    const marks = this.#marks;
-    const outcomes = this.#outcomes;
-    if (marks === undefined || outcomes === undefined || this.isOver) return;
+    if (this.#rounds === undefined || this.isOver) return;
     if (this.rounds >= this.rules.maxAttempts) {
-      const why = `${this.rounds} rounds ended in a rate-limit error`;
-      for (const entry of this.#takeAllWaiting()) {
-        // A success of an earlier round is not given up because a later round did not get so far.
-        const earlier = outcomes.get(entry.index);
-        if (earlier?.ok === true) this.#restore(earlier);
-        else this.fail(entry, refusedForGood(undefined, why));
-      }
+      this.failUnfinished(refusedForGood(undefined, `${this.rounds} rounds ended in a rate-limit error`));
       return;
     }
     this.rounds++;
     const again = this.#takeAllWaiting();
-    for (const [index, outcome] of outcomes) {
-      const mark = marks[index] ?? 0;
-      if ((mark & DONE) === 0 || (mark & KEEP) !== 0) continue;
-      marks[index] = 0;
+    for (const { index, item, outcome } of this.#rounds.restart()) {
       if (outcome.ok) this.#succeeded--;
       else this.#forgetFailure(outcome.error.code);
-      const item = this.#items?.[index];
       again.push({ index, item, attempts: 0, refusals: 0, possiblyExecuted: false, sendFailures: 0 });
     }
     this.queue.putBack(again);
@@ -261,7 +250,7 @@ export class Batch {
     this.isOver = true;
     this.#endedMs = this.#options.nowMs();
     for (const chunk of this.chunks) chunk.foldCounts();
-    if (this.#outcomes !== undefined) for (const outcome of this.#outcomes.values()) this.#sink.put(outcome);
+    if (this.#rounds !== undefined) for (const outcome of this.#rounds.outcomes) this.#sink.put(outcome);
     this.onOver?.();
     this.#sink.end();
     return true;
@@ -322,17 +311,8 @@ export class Batch {
   }
 
   #put(outcome: Outcome, keep: boolean): void {
-    if (this.#marks === undefined || this.#outcomes === undefined) {
-      this.#sink.put(outcome);
-      return;
-    }
-    this.#marks[outcome.index] = keep ? DONE | KEEP : DONE;
-    this.#outcomes.set(outcome.index, outcome);
-  }
-
-  #restore(outcome: Outcome): void {
-    this.#succeeded++;
-    this.#put(outcome, false);
+    if (this.#rounds === undefined) this.#sink.put(outcome);
+    else this.#rounds.put(outcome, keep);
   }
 
   #forgetFailure(code: ErrorCode): void {

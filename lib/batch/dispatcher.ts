@@ -3,10 +3,10 @@ import type { ThreadHandle, ThreadPool } from '../pool/thread-pool.ts';
 import { END, NOT_IDEMPOTENT, type Reply } from '../protocol.ts';
 import { toFailureRecord } from '../recover/error-record.ts';
 import type { ControlBlock } from '../shared/control-block.ts';
-import { WorkSlot } from '../shared/work-slot.ts';
 import type { Batch } from './batch.ts';
-import { Chunk } from './chunk.ts';
+import type { Chunk } from './chunk.ts';
 import { learn, nextChunkSize } from './chunk-size.ts';
+import { ChunkTable } from './chunk-table.ts';
 import { settleDeadChunk } from './dead-chunk.ts';
 import { entryAt, type Work, type WorkItem } from './work-queue.ts';
 
@@ -32,9 +32,7 @@ export interface DispatcherOptions {
  */
 export class Dispatcher {
   readonly #options: DispatcherOptions;
-  readonly #slots: WorkSlot[];
-  readonly #freeSlots: number[];
-  readonly #chunks = new Map<number, Chunk>();
+  readonly #chunks: ChunkTable;
   readonly #batches = new Set<Batch>();
   /** Batches that may have work to hand out, in the order of their next turn. */
   readonly #turns = new Set<Batch>();
@@ -42,7 +40,6 @@ export class Dispatcher {
   #pool: ThreadPool | undefined;
   #generation = 0;
   #isOpen = true;
-  #nextId = 1;
   /** The thread that is kept for items that run alone, while there are any. */
   #aloneThread: ThreadHandle | undefined;
   /** The youngest generation in which the upstream has answered an item. */
@@ -51,8 +48,7 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    this.#slots = Array.from({ length: options.block.layout.slots }, (_, slot) => new WorkSlot(options.block, slot));
-    this.#freeSlots = this.#slots.map((_, slot) => slot);
+    this.#chunks = new ChunkTable(options.block);
   }
 
   /** The pool to hand work to; it cannot exist before the dispatcher, which it reports to. */
@@ -65,7 +61,7 @@ export class Dispatcher {
   }
 
   get chunks(): Iterable<Chunk> {
-    return this.#chunks.values();
+    return this.#chunks;
   }
 
   /** True while something is out or can be handed out, now or later. */
@@ -113,7 +109,7 @@ export class Dispatcher {
 
   /** Chunks of closed generations that are still out. */
   *outstandingBelow(generation: number): Generator<Chunk> {
-    for (const chunk of this.#chunks.values()) if (((chunk.generation - generation) | 0) < 0) yield chunk;
+    for (const chunk of this.#chunks) if (((chunk.generation - generation) | 0) < 0) yield chunk;
   }
 
   /** Call back whenever a chunk has come to its end. */
@@ -147,7 +143,7 @@ export class Dispatcher {
     const hasRoom = this.#pool.ready.some((thread) => thread !== this.#aloneThread && thread.load < thread.lanes);
     if (!hasRoom || this.#nextBatch() !== undefined) return;
     const before = this.#options.nowMs() - STEAL_AFTER_MS;
-    for (const chunk of this.#chunks.values()) {
+    for (const chunk of this.#chunks) {
       if (chunk.isAlone || chunk.sentAtMs >= before || chunk.slot.started >= chunk.end) continue;
       chunk.batch.putBack(chunk.takeBackUnclaimed());
     }
@@ -192,13 +188,13 @@ export class Dispatcher {
     }
     chunk.settled = reply.from + count;
     if (!reply.last) {
-      this.#endIfDone(batch);
+      this.endIfDone(batch);
       return;
     }
     batch.sizing = learn(batch.sizing, chunk.settled, reply.elapsedMs);
     this.#putBack(chunk, chunk.leftOver());
     this.#remove(chunk);
-    this.#endIfDone(batch);
+    this.endIfDone(batch);
     this.pump();
   }
 
@@ -218,7 +214,7 @@ export class Dispatcher {
       }
     }
     this.#remove(chunk);
-    this.#endIfDone(chunk.batch);
+    this.endIfDone(chunk.batch);
     this.pump();
   }
 
@@ -226,28 +222,26 @@ export class Dispatcher {
   onThreadGone(thread: ThreadHandle): void {
     if (this.#aloneThread === thread) this.#aloneThread = undefined;
     this.#mayHaveLost = true;
-    for (const chunk of [...this.#chunks.values()]) {
+    for (const chunk of this.#chunks.all) {
       if (chunk.thread !== thread) continue;
       chunk.foldCounts();
       settleDeadChunk(chunk, this.#options.timeoutMs);
       this.#remove(chunk);
-      this.#endIfDone(chunk.batch);
+      this.endIfDone(chunk.batch);
     }
     this.pump();
   }
 
   /** End a batch if it has all its outcomes. */
   endIfDone(batch: Batch): void {
-    this.#endIfDone(batch);
+    if (batch.endIfDone()) this.#forget(batch);
   }
 
   /** The engine cannot go on: every batch ends with this error. */
   failAll(error: Error): void {
     for (const batch of [...this.#batches]) {
       batch.endWith(error);
-      this.#batches.delete(batch);
-      this.#turns.delete(batch);
-      this.#options.onBatchOver(batch);
+      this.#forget(batch);
     }
   }
 
@@ -301,7 +295,7 @@ export class Dispatcher {
 
   /** A lane has nothing to do while another thread holds a chunk in reserve: take that. True if there was one. */
   #takeReserve(idle: ThreadHandle, stolenFrom: Set<Chunk>): boolean {
-    for (const chunk of this.#chunks.values()) {
+    for (const chunk of this.#chunks) {
       const { thread } = chunk;
       if (thread === idle || thread.load <= thread.lanes || chunk.isAlone || chunk.end === 0) continue;
       if (chunk.slot.started > 0 || stolenFrom.has(chunk)) continue;
@@ -314,25 +308,7 @@ export class Dispatcher {
   }
 
   #send(batch: Batch, work: Work, thread: ThreadHandle, isAlone: boolean): void {
-    const slotNumber = this.#freeSlots.pop();
-    const slot = slotNumber === undefined ? undefined : this.#slots[slotNumber];
-    if (slotNumber === undefined || slot === undefined) throw new Error('No free work slot.');
-    slot.reset();
-    const chunk = new Chunk({
-      id: this.#nextId,
-      batch,
-      thread,
-      work,
-      generation: this.#generation,
-      slotNumber,
-      slot,
-      isAlone,
-      sentAtMs: this.#options.nowMs(),
-    });
-    this.#nextId = (this.#nextId + 1) | 0;
-    this.#chunks.set(chunk.id, chunk);
-    batch.chunks.add(chunk);
-    thread.load++;
+    const chunk = this.#chunks.open(batch, work, thread, this.#generation, isAlone, this.#options.nowMs());
     this.#pool?.send(chunk.toTask(), thread);
   }
 
@@ -347,15 +323,11 @@ export class Dispatcher {
   }
 
   #remove(chunk: Chunk): void {
-    this.#chunks.delete(chunk.id);
-    chunk.batch.chunks.delete(chunk);
-    chunk.thread.load--;
-    this.#freeSlots.push(chunk.slotNumber);
+    this.#chunks.close(chunk);
     this.#onChunkOver?.();
   }
 
-  #endIfDone(batch: Batch): void {
-    if (!batch.endIfDone()) return;
+  #forget(batch: Batch): void {
     this.#batches.delete(batch);
     this.#turns.delete(batch);
     this.#options.onBatchOver(batch);

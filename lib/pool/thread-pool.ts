@@ -86,7 +86,7 @@ export class ThreadPool {
       (_, i) => Math.floor(concurrency / threads) + (i < concurrency % threads ? 1 : 0),
     );
     this.#pool = new Piscina<Task, number>({
-      filename: new URL('../../workers/entry.js', import.meta.url).href,
+      filename: new URL('../../workers/main.cjs', import.meta.url).href,
       minThreads: threads,
       maxThreads: threads,
       idleTimeout: Number.POSITIVE_INFINITY,

@@ -104,12 +104,14 @@ export class Recovery {
   /** Nothing is out now: see what each batch does next. */
   #prepare(batch: Batch, hintMs: number): void {
     const { rules } = batch;
+    // A batch answers only for events that it has lived through, not for those that ended the one before it.
+    const eventsInRow = Math.min(this.#eventsInRow, batch.counts.rateLimitEvents);
     if (hintMs > rules.maxRetryAfterMs) {
       batch.failUnfinished(tooLong(hintMs, rules.maxRetryAfterMs));
     } else if (rules.scope === 'batch') {
       batch.startOver();
-    } else if (this.#eventsInRow >= rules.maxRefusals) {
-      const why = `${this.#eventsInRow} rate-limit events in a row without an answered item`;
+    } else if (eventsInRow >= rules.maxRefusals) {
+      const why = `${eventsInRow} rate-limit events in a row without an answered item`;
       batch.failUnfinished(refusedForGood(undefined, why));
     } else {
       batch.rounds++;

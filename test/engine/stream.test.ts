@@ -297,6 +297,8 @@ test('close lets a stream finish what was pulled; with abort it ends at once', a
 
 test('items of a stream are tried again', async (t) => {
   const engine = openEngine<{ failures: number; as: string }, number>(t, fixture('verdicts'), {
+    // The handler counts its calls per thread.
+    threads: 1,
     retry: { initialMs: 1, jitter: 0 },
   });
   const attempts: number[] = [];

@@ -126,7 +126,7 @@ describe('Grant', () => {
     }
   });
 
-  it('ends once: whatever comes after that does nothing, and a request leaves once', () => {
+  it('ends once: whatever comes after that does nothing', () => {
     for (const arrivalWithinNs of [undefined, 70n]) {
       for (const [first, end] of ends) {
         for (const [second, endAgain] of ends) {
@@ -143,6 +143,16 @@ describe('Grant', () => {
         }
       }
     }
+  });
+
+  it('leaves once: the first time counts', () => {
+    const limiter = limiterOf({ tokens: 1, windowNs: 1_000n, arrivalWithinNs: 70n });
+    const grant = acquire(limiter, NOW_NS);
+    grant.sent(NOW_NS + 10n);
+    grant.sent(NOW_NS + 40n);
+    assert.deepEqual(wordsOf(limiter), [[NOW_NS + 1_080n]]);
+    grant.answered(NOW_NS + 100n);
+    assert.deepEqual(wordsOf(limiter), [[NOW_NS + 1_080n]]);
   });
 
   it('settles the token of each limit by that limit', () => {

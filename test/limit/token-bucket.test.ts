@@ -126,6 +126,17 @@ describe('TokenBucket', () => {
     take(bucket, before + 5n);
   });
 
+  it('remembers a look in vain, so that it need not scan all tokens again before it can find one', () => {
+    const [mine, other] = bucketsOf(limitOf({ tokens: 1, windowNs: WINDOW_NS }), [1, 2]);
+    assert.ok(mine && other);
+    const { token, wordBefore } = take(other, 100n);
+    assert.equal(mine.take(100n), undefined);
+    assert.equal(mine.noneBeforeNs, 100n + WINDOW_NS / 8n);
+    other.giveBack(token, wordBefore);
+    assert.equal(mine.take(mine.noneBeforeNs - 1n), undefined);
+    take(mine, mine.noneBeforeNs);
+  });
+
   it('reclaims what a dead thread held, once, and nothing else', () => {
     const limit = limitOf({ tokens: 6, windowNs: WINDOW_NS, straggleNs: 70n });
     const [main, dead, alive] = bucketsOf(limit, [0, 5, 6]);

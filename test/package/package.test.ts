@@ -25,7 +25,7 @@ interface Manifest {
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const WANTED =
-  /^(?:dist\/(?:lib|workers)\/.+\.(?:js|js\.map|d\.ts)|docs\/.+|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/;
+  /^(?:dist\/(?:lib|workers)\/.+\.(?:c?js|c?js\.map|d\.c?ts)|docs\/.+|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/;
 const INDISPENSABLE = [
   'CHANGELOG.md',
   'LICENSE',
@@ -36,6 +36,7 @@ const INDISPENSABLE = [
   'dist/lib/simulator/index.js',
   'dist/workers/entry.js',
   'dist/workers/http.js',
+  'dist/workers/main.cjs',
 ];
 
 const execFileAsync = promisify(execFile);

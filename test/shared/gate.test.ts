@@ -6,6 +6,7 @@ import { Gate } from '../../lib/shared/gate.ts';
 import { GENERATION } from '../../lib/shared/layout.ts';
 import type { CloserData, CloserReport } from './fixtures/gate-closer.ts';
 import { runThreads } from './fixtures/run-threads.ts';
+import { newStress } from './fixtures/stress.ts';
 
 const HIGHEST = 2 ** 31 - 1;
 
@@ -96,7 +97,7 @@ describe('Gate', () => {
 });
 
 describe('Gate in real threads', () => {
-  const GENERATIONS = 20_000;
+  const GENERATIONS = 100_000;
   const MIN_COLLISIONS = 25;
   const PATIENCE_MS = 60_000;
 
@@ -105,12 +106,12 @@ describe('Gate in real threads', () => {
     // So that the numbers run out in the middle.
     const first = (HIGHEST - GENERATIONS / 2) | 0;
     ints[GENERATION] = first;
-    const control = new Int32Array(new SharedArrayBuffer(4));
+    const together = newStress(threads, MIN_COLLISIONS, GENERATIONS);
     const reports = await runThreads<CloserReport>(
       new URL('./fixtures/gate-closer.js', import.meta.url),
       Array.from(
         { length: threads },
-        (_, n): CloserData => ({ buffer, layout, control, threads, generations: GENERATIONS, first, seed: n }),
+        (_, n): CloserData => ({ ...together, buffer, layout, generations: GENERATIONS, first, seed: n }),
       ),
     );
     const winners = new Uint8Array(GENERATIONS);

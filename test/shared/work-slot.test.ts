@@ -6,6 +6,7 @@ import { LINE_BYTES, slotIndex, WORK } from '../../lib/shared/layout.ts';
 import { WorkSlot } from '../../lib/shared/work-slot.ts';
 import { runThread } from './fixtures/run-threads.ts';
 import type { ClaimerData } from './fixtures/slot-claimer.ts';
+import { newStress, Stress } from './fixtures/stress.ts';
 
 const blockOf = (): ControlBlock => createControlBlock({ tokens: [5], slots: 3 });
 
@@ -93,37 +94,35 @@ describe('WorkSlot', () => {
 });
 
 describe('WorkSlot between a lane and the main thread', () => {
-  const ROUNDS = 5_000;
-  /** Rounds in which the lane claimed an item while the chunk was being closed: without them nothing was shown. */
+  const SLOTS = 20_000;
+  /** Slots from which the lane claimed an item while they were being closed: without them nothing was shown. */
   const MIN_IN_BETWEEN = 100;
   const PATIENCE_MS = 60_000;
+  /** A lane that has no processor now is not waited for. */
+  const MOST_LOOKS = 2_000;
 
-  /** Close chunks that a lane is claiming from as fast as it can; returns how often the two met. */
+  /** Close slot after slot while a lane claims from them as fast as it can; returns how often the two met. */
   async function race(): Promise<number> {
-    const { buffer, layout, ints, words } = createControlBlock({ tokens: [5], slots: 3 });
-    const slot = new WorkSlot({ ints, words, layout }, 1);
-    const control = new Int32Array(new SharedArrayBuffer(12));
-    const data: ClaimerData = { buffer, layout, control, rounds: ROUNDS };
-    const done = runThread<string>(new URL('./fixtures/slot-claimer.js', import.meta.url), data);
+    const { buffer, layout, ints, words } = createControlBlock({ tokens: [5], slots: SLOTS });
+    const slots = Array.from({ length: SLOTS }, (_, at) => new WorkSlot({ ints, words, layout }, at));
+    const data: ClaimerData = { ...newStress(2, MIN_IN_BETWEEN, SLOTS), buffer, layout };
+    const claims = runThread<Int32Array>(new URL('./fixtures/slot-claimer.js', import.meta.url), data);
+    new Stress(data).meet();
+
     let inBetween = 0;
-    for (let round = 1; round <= ROUNDS; round++) {
-      slot.reset();
-      Atomics.store(control, 0, round);
-      Atomics.notify(control, 0);
-      // Some chunks are closed at once, others after some items.
-      const waitFor = round % 50;
-      while (waitFor > 0 && slot.started < waitFor);
+    const told = slots.map((slot, at) => {
+      // Some are closed at once, others after some items.
+      for (let looks = 0; slot.started < at % 50 && looks < MOST_LOOKS; looks++);
       const before = slot.started;
-      const told = slot.close();
-      if (told > before) inBetween++;
-      while (Atomics.load(control, 1) < round) {
-        assert.notEqual(Atomics.wait(control, 1, round - 1, PATIENCE_MS), 'timed-out');
-      }
-      assert.equal(told, Atomics.load(control, 2), 'closing told how many were claimed');
-      assert.equal(slot.started, told);
-      assert.equal(slot.close(), told);
+      const claimed = slot.close();
+      if (claimed > before) inBetween++;
+      return claimed;
+    });
+    assert.deepEqual(told, [...(await claims)], 'closing told how many were claimed');
+    for (const [at, slot] of slots.entries()) {
+      assert.equal(slot.started, told[at]);
+      assert.equal(slot.close(), told[at]);
     }
-    assert.equal(await done, 'done');
     return inBetween;
   }
 

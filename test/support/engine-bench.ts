@@ -63,13 +63,19 @@ export type Heard = {
 /** Everything that an engine says of its recovery, in order. */
 export class EventLog {
   readonly all: Heard[] = [];
+  #isStopped = false;
 
   constructor(engine: Pick<Engine<unknown, unknown>, 'on'>) {
     for (const event of ['rateLimited', 'paused', 'resumed', 'workerExit', 'retry'] as const) {
       engine.on(event, (data) => {
-        this.all.push({ event, atNs: process.hrtime.bigint(), ...data } as Heard);
+        if (!this.#isStopped) this.all.push({ event, atNs: process.hrtime.bigint(), ...data } as Heard);
       });
     }
+  }
+
+  /** Listen no more, for an engine that goes on to do other things. */
+  stop(): void {
+    this.#isStopped = true;
   }
 
   of<E extends RecoveryEvent>(event: E): Extract<Heard, { event: E }>[] {

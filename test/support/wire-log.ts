@@ -63,15 +63,19 @@ export function logWire(buffer: SharedArrayBuffer): void {
     words[at + 1] = process.hrtime.bigint();
     words[at + 2] = BigInt(item);
   };
+  const inFlight = new WeakSet<object>();
   // Published right before the bytes are handed to the socket, and right when a request is given up.
   subscribe('undici:client:sendHeaders', (message) => {
-    const { headers } = message as { headers: string };
+    const { headers, request } = message as { headers: string; request: object };
     const item = /^x-item: (\d+)\r?$/im.exec(headers)?.[1];
-    if (item !== undefined) add(0, Number(item));
+    if (item === undefined) return;
+    inFlight.add(request);
+    add(0, Number(item));
   });
   subscribe('undici:request:error', (message) => {
     const { error, request } = message as { error: { code?: unknown }; request: { headers: readonly unknown[] } };
-    const item = Number(request.headers[request.headers.indexOf('x-item') + 1]);
-    if (error.code === 'CANCELLED' && Number.isInteger(item)) add(1, item);
+    // One that was cancelled before it was sent may be given up much later, when its connection is there.
+    if (error.code !== 'CANCELLED' || !inFlight.delete(request)) return;
+    add(1, Number(request.headers[request.headers.indexOf('x-item') + 1]));
   });
 }

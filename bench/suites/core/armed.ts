@@ -7,9 +7,9 @@ import { timeLanes } from './bare/lanes.ts';
 
 const GOAL_PERCENT = 2;
 
-const LANES = { chunkItems: 1024, pairs: 1000, warmUps: 500 };
+const LANES = { chunkItems: 256, pairs: 1500, warmUps: 1000 };
 /** Threads made anew, because two threads that run the same code may already differ by more than what is looked for. */
-const LANE_THREADS = 6;
+const LANE_THREADS = 12;
 
 const ITEMS = 4_000;
 const ENGINE_PAIRS = 4;
@@ -21,9 +21,13 @@ export const armed: Part = {
   name: 'armed',
   title: 'recovery that is armed and has nothing to do, against the same without recovery',
   async run() {
-    const [armedBuild, bareBuild] = await Promise.all([loadArmedBuild(), loadBareBuild()]);
-    const lanes = await compareLanes(armedBuild, bareBuild);
-    const engines = await compareEngines(armedBuild, bareBuild);
+    const builds: Builds = {
+      armed: await loadArmedBuild(),
+      bare: await loadBareBuild('bare'),
+      twin: await loadBareBuild('twin'),
+    };
+    const lanes = await compareLanes(builds);
+    const engines = await compareEngines(builds);
     return {
       tables: [lanes.table, engines.table],
       targets: [
@@ -34,16 +38,23 @@ export const armed: Part = {
   },
 };
 
+interface Builds {
+  readonly armed: Build;
+  readonly bare: Build;
+  /** Bare as well: what it shows against the other is noise. */
+  readonly twin: Build;
+}
+
 interface Comparison {
   readonly table: Table;
   readonly costPercent: number;
 }
 
 /** The lanes alone, with items that cost nothing: the largest share that recovery can have. */
-async function compareLanes(armedBuild: Build, bareBuild: Build): Promise<Comparison> {
+async function compareLanes({ armed: full, bare, twin }: Builds): Promise<Comparison> {
   const watch = watchMachine();
-  const cost = await laneCosts(armedBuild, bareBuild);
-  const noise = await laneCosts(bareBuild, bareBuild);
+  const cost = await laneCosts(full, bare);
+  const noise = await laneCosts(twin, bare);
   return {
     costPercent: median(cost.map(({ percent }) => percent)),
     table: {
@@ -52,6 +63,7 @@ async function compareLanes(armedBuild: Build, bareBuild: Build): Promise<Compar
       notes: [
         'bare: the same compiled engine with two modules replaced: a gate that no lane reads, a recovery that never looks',
         `cost: median over neighbouring chunks of time with / time without - 1, in ${LANE_THREADS} threads made anew: median, least and most`,
+        'least and most differ by how each thread happened to compile the two: only the median over threads says something',
         describeDisturbance(watch()),
       ],
     },
@@ -67,9 +79,11 @@ interface LaneCost {
 async function laneCosts(left: Build, right: Build): Promise<LaneCost[]> {
   const costs: LaneCost[] = [];
   for (let thread = 0; thread < LANE_THREADS; thread++) {
-    // The same module is the same lanes: of two that are to be compared, one has another name.
-    const entries = [left.entry, new URL('?other', right.entry)] as const;
-    const [leftNs = [], rightNs = []] = await timeLanes(entries, { ...LANES, handler: handlerUrl('noop') });
+    // Whose code comes first into a thread is compiled in other circumstances than the second one's: take turns.
+    const isSwapped = thread % 2 === 1;
+    const entries = isSwapped ? ([right.entry, left.entry] as const) : ([left.entry, right.entry] as const);
+    const [first = [], second = []] = await timeLanes(entries, { ...LANES, handler: handlerUrl('noop') });
+    const [leftNs, rightNs] = isSwapped ? [second, first] : [first, second];
     costs.push({
       percent: median(percentAbove(leftNs, rightNs)),
       leftNs: median(leftNs) / LANES.chunkItems,
@@ -85,6 +99,7 @@ function laneRow(comparison: string, costs: readonly LaneCost[]): Row {
     comparison,
     'left ns/item': median(costs.map(({ leftNs }) => leftNs)),
     'right ns/item': median(costs.map(({ rightNs }) => rightNs)),
+    'cost ns/item': median(costs.map(({ leftNs, rightNs }) => leftNs - rightNs)),
     'cost %': median(percents),
     'least %': Math.min(...percents),
     'most %': Math.max(...percents),
@@ -99,10 +114,10 @@ interface EngineCosts {
 }
 
 /** Whole engines, with items that take as long as a quick answer takes to work on. */
-async function compareEngines(armedBuild: Build, bareBuild: Build): Promise<Comparison> {
+async function compareEngines({ armed: full, bare, twin }: Builds): Promise<Comparison> {
   const watch = watchMachine();
-  const cost = await engineCosts(armedBuild, bareBuild);
-  const noise = await engineCosts(bareBuild, bareBuild);
+  const cost = await engineCosts(full, bare);
+  const noise = await engineCosts(twin, bare);
   return {
     costPercent: median(cost.percents),
     table: {

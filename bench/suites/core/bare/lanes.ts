@@ -4,7 +4,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { Reply, ThreadMessage, ThreadSetup } from '../../../../lib/protocol.ts';
 import { createControlBlock } from '../../../../lib/shared/control-block.ts';
 import { createLatencyHistogram } from '../../../../lib/shared/latency.ts';
-import type { LaneBuild, LanesPlan, LaneTimes } from '../fixtures/lanes.ts';
+import type { LaneBuild, LanesPlan, LanesResult } from '../fixtures/lanes.ts';
 
 export interface LanesOptions {
   readonly handler: URL;
@@ -20,7 +20,7 @@ export interface LanesOptions {
  * @param entries the module of each build that Piscina calls
  * @throws Error if an item did not succeed
  */
-export async function timeLanes(entries: readonly [URL, URL], options: LanesOptions): Promise<LaneTimes> {
+export async function timeLanes(entries: readonly [URL, URL], options: LanesOptions): Promise<LanesResult['timesNs']> {
   const { handler, ...plan } = options;
   let succeeded = 0;
   const builds = entries.map((entry): LaneBuild => {
@@ -37,11 +37,10 @@ export async function timeLanes(entries: readonly [URL, URL], options: LanesOpti
     transferList: builds.map(({ port }): MessagePort => port),
   });
   try {
-    const [times] = (await once(worker, 'message')) as [LaneTimes];
+    const [{ timesNs, items }] = (await once(worker, 'message')) as [LanesResult];
     // Replies come through ports of their own: the last ones may still be on their way.
-    const wanted = builds.length * (plan.pairs + plan.warmUps) * plan.chunkItems;
-    while (succeeded < wanted) await new Promise((resolve) => setImmediate(resolve));
-    return times;
+    while (succeeded < items) await new Promise((resolve) => setImmediate(resolve));
+    return timesNs;
   } finally {
     await worker.terminate();
   }
@@ -65,6 +64,7 @@ function setupFor(handler: URL): ThreadSetup {
     dispatcherUrl: undefined,
     lanes: 1,
     timeoutMs: 30_000,
+    acquireTimeoutMs: 30_000,
     onRateLimit: 'cancel',
     waitUs: createLatencyHistogram(),
     serviceUs: createLatencyHistogram(),

@@ -1,0 +1,60 @@
+import type { ThreadHandle } from '../pool/thread-pool.ts';
+import type { ControlBlock } from '../shared/control-block.ts';
+import { WorkSlot } from '../shared/work-slot.ts';
+import type { Batch } from './batch.ts';
+import { Chunk } from './chunk.ts';
+import type { Work } from './work-queue.ts';
+
+/** Everything that is with threads: the chunks, and the work slots in shared memory that they use. */
+export class ChunkTable {
+  readonly #slots: WorkSlot[];
+  readonly #freeSlots: number[];
+  readonly #chunks = new Map<number, Chunk>();
+  #nextId = 1;
+
+  constructor(block: ControlBlock) {
+    this.#slots = Array.from({ length: block.layout.slots }, (_, slot) => new WorkSlot(block, slot));
+    this.#freeSlots = this.#slots.map((_, slot) => slot);
+  }
+
+  get size(): number {
+    return this.#chunks.size;
+  }
+
+  get(id: number): Chunk | undefined {
+    return this.#chunks.get(id);
+  }
+
+  /** A snapshot, so that chunks may come to their end while it is gone through. */
+  get all(): Chunk[] {
+    return [...this.#chunks.values()];
+  }
+
+  [Symbol.iterator](): IterableIterator<Chunk> {
+    return this.#chunks.values();
+  }
+
+  /** Note that work goes to a thread. */
+  open(batch: Batch, work: Work, thread: ThreadHandle, generation: number, isAlone: boolean, sentAtMs: number): Chunk {
+    const slotNumber = this.#freeSlots.pop();
+    const slot = slotNumber === undefined ? undefined : this.#slots[slotNumber];
+    // There are as many slots as chunks that all threads may have, lanes and reserve together.
+    if (slotNumber === undefined || slot === undefined) throw new Error('No free work slot.');
+    slot.reset();
+    const id = this.#nextId;
+    this.#nextId = (id + 1) | 0;
+    const chunk = new Chunk({ id, batch, thread, work, generation, slotNumber, slot, isAlone, sentAtMs });
+    this.#chunks.set(id, chunk);
+    batch.chunks.add(chunk);
+    thread.load++;
+    return chunk;
+  }
+
+  /** The thread is done with a chunk: its slot is free again. */
+  close(chunk: Chunk): void {
+    this.#chunks.delete(chunk.id);
+    chunk.batch.chunks.delete(chunk);
+    chunk.thread.load--;
+    this.#freeSlots.push(chunk.slotNumber);
+  }
+}
