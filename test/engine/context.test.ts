@@ -77,7 +77,6 @@ test('waiting in acquire is no time of the attempt, one after the other or all a
     rate: { limit: 2, windowMs: 60 },
     concurrency: 2,
     timeoutMs: 150,
-    killGraceMs: 0,
     retry: { maxAttempts: 1 },
   });
   // Each of them waits for about eight windows.

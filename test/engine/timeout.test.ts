@@ -50,7 +50,6 @@ test('waiting for a token is no time of the attempt', async (t) => {
     rate: { limit: 1, windowMs: 250 },
     concurrency: 4,
     timeoutMs: 200,
-    killGraceMs: 0,
     retry: { maxAttempts: 1 },
     handlerData: board.data,
   });
@@ -82,7 +81,7 @@ test('a thread that one handler keeps busy: only that one is to blame', async (t
   const engine = openEngine<Act>(t, fixture('stage'), {
     threads: 1,
     concurrency: 4,
-    timeoutMs: 150,
+    timeoutMs: 400,
     killGraceMs: 20,
     retry: { maxAttempts: 2, initialMs: 1 },
     handlerData: board.data,
