@@ -149,10 +149,11 @@ export class Lane implements AttemptHost {
     this.#slot = slot;
     this.#reply = reply;
     const count = chunk.items.length;
+    const { gate } = this.#thread;
     const startedNs = this.nowNs();
     this.#lastEndNs = startedNs;
     for (let position = 0; position < count; position++) {
-      if (!this.#isGateOpen()) break;
+      if (!gate.isOpenFor(chunk.generation)) break;
       if (this.#lastEndNs - startedNs > CHUNK_BUDGET_NS) break;
       if (!slot.claim(position)) break;
       await this.#runItem(chunk, slot, reply, position);

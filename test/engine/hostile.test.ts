@@ -105,7 +105,12 @@ test('all of them in one batch', async (t) => {
   });
   const wicked = Object.keys(EXPECTED) as (keyof typeof EXPECTED)[];
   // What these do to their thread, they do to what runs in it later; and a heap takes its time to fill.
-  const others = new Set<Deed>(['swallow all errors', 'close the parent port', 'remove all listeners', 'fill the heap']);
+  const others = new Set<Deed>([
+    'swallow all errors',
+    'close the parent port',
+    'remove all listeners',
+    'fill the heap',
+  ]);
   const items = wicked.filter((deed) => !others.has(deed)).flatMap((deed): Deed[] => [deed, 'fine', 'slow', 'fine']);
   const { outcomes } = await engine.run(items);
   const expected = items.map((deed) => {

@@ -53,7 +53,7 @@ async function runSpaced(t: TestContext, server: SimulatorOptions, rate: RateLim
 
 // They wait most of the time, so they can wait together, the longest first.
 describe('limits', { concurrency: 3 }, () => {
-  describe('that the server enforces to the last request', { concurrency: 3 }, () => {
+  describe('that the server enforces to the last request', { concurrency: 4 }, () => {
     it('is kept for 400 requests at 20 per second', async (t) => {
       const server = { limit: 20, windowMs: 1000, algorithm: 'sliding-log' } as const;
       const { stats } = await runUnder(t, { server, engine: presets.exact(20, 1000), items: 400 });
@@ -62,18 +62,18 @@ describe('limits', { concurrency: 3 }, () => {
 
     // Limiters of these two kinds forgive a machine that is late by one gap, so the gaps are long.
     it('is kept under gcra with one request of tolerance, evenly spaced', async (t) => {
-      const server: SimulatorOptions = { limit: 10, windowMs: 2500, algorithm: 'gcra', burst: 1 };
-      await runSpaced(t, server, { limit: 10, windowMs: 2500, spacing: 'even' }, 40);
+      const server: SimulatorOptions = { limit: 10, windowMs: 5000, algorithm: 'gcra', burst: 1 };
+      await runSpaced(t, server, { limit: 10, windowMs: 5000, spacing: 'even' }, 30);
     });
 
     it('is kept under a sliding counter with one token less, evenly spaced', async (t) => {
       const server: SimulatorOptions = {
         limit: 10,
-        windowMs: 2000,
+        windowMs: 4000,
         algorithm: 'sliding-counter',
-        serviceTimeMs: [200, 400],
+        serviceTimeMs: [400, 800],
       };
-      await runSpaced(t, server, { limit: 9, windowMs: 2000, spacing: 'even' }, 40);
+      await runSpaced(t, server, { limit: 9, windowMs: 4000, spacing: 'even' }, 30);
     });
 
     for (const fixedPhaseMs of [0, 70, 140]) {

@@ -6,6 +6,8 @@ import { findOverrun, type Observation, simulate, type World } from './simulatio
 import { limitOf, limits, MS, type WorldChoice, worlds } from './worlds.ts';
 
 const TRAVEL_NS = 250n * MS;
+/** Without shrinking: of worlds as large as these it takes minutes, and the seed would be told too late or never. */
+const AT_ONCE = { endOnFailure: true };
 const anything = fc.constant(undefined);
 const atOnce = fc.constant(0n);
 const finite = fc.bigInt({ min: 0n, max: 120n * MS });
@@ -39,7 +41,7 @@ async function holds(choice: WorldChoice, numRuns: number): Promise<void> {
     fc.asyncProperty(worlds(choice), async (world) => {
       assertExact(world, await simulate(world));
     }),
-    { numRuns },
+    { numRuns, ...AT_ONCE },
   );
 }
 
@@ -76,7 +78,7 @@ describe('an upstream that counts exactly', () => {
         assertExact(world, seen);
         for (const { gapNs } of world.limits) assertStartsApart(seen.grantedStartsNs, gapNs);
       }),
-      { numRuns: 100 },
+      { numRuns: 100, ...AT_ONCE },
     );
   });
 });
@@ -114,7 +116,7 @@ describe('what makes the promise', () => {
     const broken = fc.asyncProperty(worlds(choice), async (world) => {
       assertExact(world, await simulate({ ...world, travelsAnyway: true }));
     });
-    const { failed, errorInstance } = await fc.check(broken, { numRuns: 1_000, endOnFailure: true });
+    const { failed, errorInstance } = await fc.check(broken, { numRuns: 1_000, ...AT_ONCE });
     assert.ok(failed);
     assert.match(String(errorInstance), /more than \d in \d+ ns/);
   });
