@@ -110,6 +110,8 @@ describe('refused for good', { concurrency: 3 }, () => {
     const engine = makeEngine(t, { concurrency: 4, retry: { ...QUICK_RETRY, maxRefusals: 3 } });
     const first = await engine.run(requests(sim, 10));
     assert.deepEqual(first.summary.errors, { RATE_LIMITED: 10 });
+    // Cancelled requests may still be on their way, and must not meet the fault that is meant for the next.
+    await assertSentAsSeen(sim, first);
     // One more event in a row for the engine, whose backoff goes on growing, but the first for this batch.
     await sim.setFaults([{ kind: '429', times: 1 }]);
     const events = new EventLog(engine);
