@@ -5,23 +5,31 @@ import { BroadcastChannel } from 'node:worker_threads';
 import type { Batch } from './batch/batch.ts';
 import { Dispatcher } from './batch/dispatcher.ts';
 import { blameOverdue } from './batch/overdue.ts';
-import { describeValue, EngineClosedError } from './errors.ts';
+import { reserveOf } from './batch/reserve.ts';
+import { type BatchCounts, Totals } from './batch/totals.ts';
+import { callSafely } from './call-safely.ts';
+import { EngineClosedError } from './errors.ts';
 import type { EngineEvents } from './events.ts';
 import { Limiter } from './limit/limiter.ts';
 import { planLimits } from './limit/plan.ts';
-import type { ResolvedOptions } from './options.ts';
 import { type ThreadHandle, ThreadPool } from './pool/thread-pool.ts';
 import type { Broadcast } from './protocol.ts';
+import { CircuitBreaker } from './recover/circuit-breaker.ts';
+import { Credentials } from './recover/credentials.ts';
 import { Recovery } from './recover/recovery.ts';
+import { RecoveryTable } from './recover/recovery-table.ts';
+import { SuccessRate } from './recover/success-rate.ts';
+import type { ResolvedOptions } from './resolve-options.ts';
+import { CircuitCounters } from './shared/circuit-counters.ts';
 import { createControlBlock } from './shared/control-block.ts';
 import { Gate } from './shared/gate.ts';
-import { createLatencyHistogram } from './shared/latency.ts';
+import { createLatencyHistogram, latencyOf } from './shared/latency.ts';
+import { EngineStatistics } from './statistics/engine-statistics.ts';
+import { threadSetupOf } from './thread-setup.ts';
 
 /** How often the watchdog looks, while there is work. */
 const TICK_MS = 50;
 const PROGRESS_MS = 100;
-/** With a limit, chunks in reserve cover a main thread that is blocked for this long. */
-const RESERVE_SECONDS = 0.25;
 
 /** The main thread's side of an engine: what owns the shared memory, the threads, the batches and their recovery. */
 export class EngineCore {
@@ -30,14 +38,20 @@ export class EngineCore {
   readonly recovery: Recovery;
   readonly pool: ThreadPool;
   readonly limiter: Limiter;
+  readonly gate: Gate;
+  readonly table: RecoveryTable;
+  readonly breaker: CircuitBreaker | undefined;
+  readonly credentials: Credentials;
+  readonly statistics: EngineStatistics;
+  readonly successRate = new SuccessRate();
   readonly waitUs = createLatencyHistogram();
   readonly serviceUs = createLatencyHistogram();
   /** Counts of batches that are over. */
-  readonly totals = { succeeded: 0, failed: 0, sent: 0, refused: 0, cancelled: 0, retried: 0, batches: 0 };
+  readonly #totals = new Totals();
   workerExits = 0;
   /** Set when no thread can take up work. */
   failure: Error | undefined;
-  readonly #gate: Gate;
+  readonly #counters: CircuitCounters | undefined;
   readonly #channel: BroadcastChannel;
   readonly #emitter: EventEmitter;
   readonly #progressDueMs = new Map<Batch, number>();
@@ -51,38 +65,68 @@ export class EngineCore {
     this.options = options;
     this.#emitter = emitter;
     const limits = planLimits(options.rate);
-    const block = createControlBlock({ tokens: limits.map(({ tokens }) => tokens), slots: 2 * options.concurrency });
+    const block = createControlBlock({
+      tokens: limits.map(({ tokens }) => tokens),
+      slots: 2 * options.concurrency,
+      threads: options.threads,
+    });
     this.limiter = new Limiter(block, limits, 0);
     this.limiter.fill(process.hrtime.bigint());
-    this.#gate = new Gate(block);
+    this.gate = new Gate(block);
+    this.table = new RecoveryTable(options.recovery);
+    this.#counters = options.circuit && new CircuitCounters(block, options.circuit);
     const channelName = `sluicegate-${randomUUID()}`;
     this.#channel = new BroadcastChannel(channelName);
     this.#channel.unref();
     this.#channel.onmessage = () => this.recovery.notice();
 
     const nowMs = () => performance.now();
+    this.statistics = new EngineStatistics(options, block, () => {
+      const { sent: callsSent, ...counts } = this.counts;
+      return { callsSent, ...counts, waitMs: latencyOf(this.waitUs), durationMs: latencyOf(this.serviceUs) };
+    });
+    this.breaker = this.#makeBreaker(nowMs);
+    this.credentials = new Credentials({
+      initial: options.credentials,
+      refresh: options.onRefreshCredentials,
+      timeoutMs: options.credentialsTimeoutMs,
+      onSettled: (reason, ok) => this.emit('credentials', { reason, ok }),
+    });
     this.dispatcher = new Dispatcher({
       block,
       lanes: options.concurrency,
       reserve: reserveOf(options),
       timeoutMs: options.timeoutMs,
       nowMs,
+      successRate: this.successRate,
+      credentials: () => this.credentials.current,
+      countsForCircuit: (record) => this.table.countsForCircuit(record, options.circuit?.countRateLimits),
+      onTimeout: (isProbe) => this.#onTimeout(isProbe),
+      onProbe: (result) => this.recovery.onProbe(result),
       onBatchOver: (batch) => this.#onBatchOver(batch),
     });
     this.recovery = new Recovery({
-      gate: this.#gate,
+      gate: this.gate,
       dispatcher: this.dispatcher,
       rules: options.retry,
       mode: options.onRateLimit,
+      timeoutMs: options.timeoutMs,
       cancelGraceMs: options.cancelGraceMs,
+      stretch: () => this.stretch,
+      breaker: this.breaker,
+      credentials: this.credentials,
       events: {
         rateLimited: (event) => this.emit('rateLimited', event),
-        paused: (event) => this.emit('paused', event),
+        paused: (event) => {
+          this.statistics.onPaused(event);
+          this.emit('paused', event);
+        },
         resumed: (event) => this.emit('resumed', event),
       },
       nowMs,
       random: Math.random,
-      broadcast: (generation) => this.#broadcast({ kind: 'gate', generation }),
+      broadcast: (generation, cancels) =>
+        this.#channel.postMessage({ kind: 'gate', generation, cancels } satisfies Broadcast),
       kill: (thread, because) => this.pool.kill(thread, because),
     });
     this.pool = new ThreadPool(
@@ -92,21 +136,13 @@ export class EngineCore {
         resourceLimits: options.resourceLimits,
         setupTimeoutMs: options.setupTimeoutMs,
       },
-      {
-        buffer: block.buffer,
-        layout: block.layout,
+      threadSetupOf(options, {
+        block,
         limits,
         channel: channelName,
-        handlerUrl: options.handler.url,
-        handlerData: options.handlerData,
-        http: options.http,
-        dispatcherUrl: options.dispatcherUrl,
-        timeoutMs: options.timeoutMs,
-        acquireTimeoutMs: acquireTimeoutOf(options),
-        onRateLimit: options.onRateLimit,
         waitUs: this.waitUs,
         serviceUs: this.serviceUs,
-      },
+      }),
       {
         onReady: () => {
           this.dispatcher.pump();
@@ -133,17 +169,32 @@ export class EngineCore {
     this.dispatcher.attach(this.pool);
   }
 
+  /** What was counted since the engine was made. */
+  get counts(): BatchCounts {
+    return this.#totals.with(this.dispatcher.batches);
+  }
+
+  /** By how much backoffs are longer than usual. */
+  get stretch(): number {
+    return this.options.retry.adaptive ? this.successRate.stretch : 1;
+  }
+
   /** Take on a batch. */
   start(batch: Batch): void {
     if (this.failure !== undefined) {
       batch.endWith(this.failure);
       return;
     }
+    if (this.credentials.isInsideHook) {
+      batch.endWith(new Error('onRefreshCredentials used its own engine, which sends nothing before it has returned.'));
+      return;
+    }
     // Referenced: while there is work the process stays.
     this.#tick ??= setInterval(() => this.#onTick(), TICK_MS);
-    this.#progressDueMs.set(batch, performance.now() + PROGRESS_MS);
+    this.#progressDueMs.set(batch, batch.milestones ? Infinity : performance.now() + PROGRESS_MS);
+    if (batch.pending > 0) this.recovery.prepare();
     this.dispatcher.add(batch);
-    this.recovery.refuseIfTooLong(batch);
+    this.recovery.admit(batch);
     this.dispatcher.endIfDone(batch);
   }
 
@@ -151,7 +202,7 @@ export class EngineCore {
   abort(batch: Batch): void {
     if (batch.isOver || batch.isAborted) return;
     batch.abort();
-    this.#broadcast({ kind: 'abort', batch: batch.id });
+    this.#channel.postMessage({ kind: 'abort', batch: batch.id } satisfies Broadcast);
     this.dispatcher.endIfDone(batch);
     if (batch.isOver) return;
     // Not longer: its threads are the watchdog's, and other batches may have items in them.
@@ -161,13 +212,22 @@ export class EngineCore {
     }, this.options.cancelGraceMs).unref();
   }
 
-  /** An item of a batch waits to be tried again. */
+  /** An item of a batch waits to be tried again, or a group of items for its turn. */
   scheduleRetry(delayMs: number): void {
     const dueMs = performance.now() + delayMs;
     if (dueMs >= this.#retryDueMs) return;
     this.#retryDueMs = dueMs;
     clearTimeout(this.#retryTimer);
     this.#retryTimer = setTimeout(() => this.#releaseDue(), Math.min(Math.ceil(delayMs), 2 ** 31 - 1));
+  }
+
+  /** A stream has brought more items. */
+  feed(batch: Batch): void {
+    if (batch.isOver) return;
+    this.recovery.prepare();
+    this.recovery.admit(batch);
+    this.dispatcher.endIfDone(batch);
+    this.dispatcher.pump();
   }
 
   /** A batch has more to hand out. */
@@ -203,6 +263,29 @@ export class EngineCore {
     this.#stopTimers();
     this.#channel.close();
     await this.pool.destroy();
+    await this.statistics.close();
+  }
+
+  #makeBreaker(nowMs: () => number): CircuitBreaker | undefined {
+    const rules = this.options.circuit;
+    const counters = this.#counters;
+    if (rules === undefined || counters === undefined) return undefined;
+    return new CircuitBreaker({
+      rules,
+      counters,
+      nowMs,
+      onChange: (from, to, openMs) => {
+        const event = { from, to, ...(openMs === undefined ? {} : { openMs }) };
+        this.statistics.onCircuit(event);
+        this.emit('circuit', event);
+      },
+    });
+  }
+
+  /** A thread that was ended because of a handler cannot count that itself. */
+  #onTimeout(isProbe: boolean): void {
+    if (isProbe) this.recovery.onProbe('failure');
+    else if (this.#counters?.addFailure(process.hrtime.bigint())) this.recovery.trip();
   }
 
   #settleReady(): void {
@@ -214,13 +297,10 @@ export class EngineCore {
     }
   }
 
-  #broadcast(message: Broadcast): void {
-    this.#channel.postMessage(message);
-  }
-
   #onTick(): void {
     this.#restIfIdle();
     this.recovery.notice();
+    this.statistics.harvest();
     this.pool.maintain();
     this.#killOverdue();
     this.recovery.enforceBarrier();
@@ -231,7 +311,7 @@ export class EngineCore {
     for (const [batch, dueMs] of this.#progressDueMs) {
       if (nowMs < dueMs) continue;
       this.#progressDueMs.set(batch, nowMs + PROGRESS_MS);
-      this.#reportProgress(batch);
+      this.reportProgress(batch);
     }
   }
 
@@ -243,7 +323,8 @@ export class EngineCore {
     }
   }
 
-  #reportProgress(batch: Batch): void {
+  /** Tell those who want to know how far a batch is. */
+  reportProgress(batch: Batch): void {
     const { onProgress } = batch;
     const isHeard = this.#emitter.listenerCount('progress') > 0;
     if (onProgress === undefined && !isHeard) return;
@@ -257,27 +338,23 @@ export class EngineCore {
     let nextMs = Number.POSITIVE_INFINITY;
     for (const batch of this.dispatcher.batches) {
       batch.releaseDue();
-      nextMs = Math.min(nextMs, batch.delayed.nextDueMs ?? nextMs);
+      nextMs = Math.min(nextMs, batch.nextDueMs ?? nextMs);
     }
     if (nextMs < Number.POSITIVE_INFINITY) this.scheduleRetry(Math.max(0, nextMs - performance.now()));
     this.dispatcher.pump();
   }
 
   #onBatchOver(batch: Batch): void {
-    if (this.#progressDueMs.delete(batch)) this.#reportProgress(batch);
-    this.totals.batches++;
-    this.totals.succeeded += batch.done - batch.failed;
-    this.totals.failed += batch.failed;
-    this.totals.sent += batch.counts.sent;
-    this.totals.refused += batch.counts.refused;
-    this.totals.cancelled += batch.counts.cancelled;
-    this.totals.retried += batch.counts.retried;
+    if (this.#progressDueMs.delete(batch) && !batch.milestones?.includes(batch.done)) this.reportProgress(batch);
+    this.statistics.onBatchOver(batch);
+    this.#totals.add(batch);
     if (this.dispatcher.batches.size > 0) return;
     this.#restIfIdle();
     for (const resolve of this.#onIdle.splice(0)) resolve();
   }
 
   #onThreadExit(thread: ThreadHandle, exitCode: number): void {
+    this.statistics.harvest();
     this.limiter.reclaim(thread.threadId, process.hrtime.bigint());
     this.workerExits++;
     this.emit('workerExit', {
@@ -298,37 +375,4 @@ export class EngineCore {
     clearTimeout(this.#retryTimer);
     this.#retryDueMs = Number.POSITIVE_INFINITY;
   }
-}
-
-/** Chunks that may wait in threads: one per lane; with a limit no more than it lets through in a moment. */
-function reserveOf({ rate, concurrency }: ResolvedOptions): number {
-  const perSecond = Math.min(...rate.map(({ tokens, windowMs }) => (tokens * 1e3) / windowMs));
-  return Math.max(1, Math.min(concurrency, Math.ceil(perSecond * RESERVE_SECONDS)));
-}
-
-/**
- * The longest wait for a further token that can still come to a good end: all lanes ask for one, and each token comes
- * back after the longest attempt and the longest rest. What waits longer waits for itself.
- */
-function acquireTimeoutOf({ rate, concurrency, timeoutMs }: ResolvedOptions): number {
-  let longestMs = timeoutMs;
-  for (const { tokens, windowMs, straggleMs } of rate) {
-    const turns = Math.ceil(concurrency / tokens) + 1;
-    longestMs = Math.max(longestMs, turns * (timeoutMs + windowMs + straggleMs));
-  }
-  return longestMs;
-}
-
-/** Call code of the user that must not be able to break the engine: what it throws becomes a warning of the process. */
-function callSafely(call: () => unknown): void {
-  try {
-    const returned = call();
-    if (returned instanceof Promise) returned.catch(warn);
-  } catch (error) {
-    warn(error);
-  }
-}
-
-function warn(error: unknown): void {
-  process.emitWarning(error instanceof Error ? error : new Error(`A listener threw ${describeValue(error)}.`));
 }

@@ -5,19 +5,15 @@ import { Batch, type OutcomeSink } from './batch/batch.ts';
 import { OutcomeStream } from './batch/outcome-stream.ts';
 import type { BatchSummary } from './batch/summary.ts';
 import { EngineCore } from './engine-core.ts';
+import { type EngineStats, statsOf } from './engine-stats.ts';
 import { EngineClosedError, InvalidOptionError } from './errors.ts';
 import type { EngineEvents } from './events.ts';
-import {
-  type CloseOptions,
-  type EngineOptions,
-  type ResolvedRunOptions,
-  type RunOptions,
-  resolveCloseOptions,
-  resolveOptions,
-  resolveRunOptions,
-} from './options.ts';
-import { type Latency, latencyOf } from './shared/latency.ts';
-import { WORK } from './shared/layout.ts';
+import type { CloseOptions, EngineOptions, RunOptions } from './options.ts';
+import { parseOptions } from './options-schema.ts';
+import { type ResolvedRunOptions, resolveCloseOptions, resolveOptions, resolveRunOptions } from './resolve-options.ts';
+import type { SaveOptions } from './statistics/options.ts';
+import { resolvePath, resolveSave, saveOptionsSchema } from './statistics/schema.ts';
+import type { Statistics } from './statistics/statistics.ts';
 import type { HttpItem, HttpValue, Outcome } from './types.ts';
 
 /** What `run` resolves to. */
@@ -27,40 +23,6 @@ export interface BatchResult<Value = unknown> {
   readonly summary: BatchSummary;
   /** True if the batch was aborted by its signal or by closing the engine. */
   readonly aborted: boolean;
-}
-
-/** A snapshot of an engine. Plain data. */
-export interface EngineStats {
-  readonly threads: number;
-  readonly threadsReady: number;
-  readonly concurrency: number;
-  /** Batches that run now. */
-  readonly batches: number;
-  /** Items that wait on the main thread to be handed out. */
-  readonly pending: number;
-  /** Items that wait in a lane for their tokens or start slot. */
-  readonly waiting: number;
-  /** Items whose handler runs. */
-  readonly inFlight: number;
-  /** Since the engine was made. */
-  readonly succeeded: number;
-  readonly failed: number;
-  readonly requestsSent: number;
-  readonly refused: number;
-  readonly cancelled: number;
-  readonly retried: number;
-  readonly rateLimitEvents: number;
-  readonly workerExits: number;
-  /** True while a rate-limit event is being dealt with. */
-  readonly isPaused: boolean;
-  /** How long the engine still waits before it goes on; 0 if it does not. */
-  readonly pauseLeftMs: number;
-  /** Per limit, the scarcest first: all tokens, and how many could be taken now. */
-  readonly tokens: readonly { readonly total: number; readonly free: number }[];
-  /** How long attempts waited for their tokens and start slot, since the engine was made. */
-  readonly waitMs: Latency;
-  /** How long handlers ran, since the engine was made. */
-  readonly durationMs: Latency;
 }
 
 /**
@@ -140,57 +102,43 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
     await this.#core.ready();
   }
 
+  /**
+   * Get new credentials by `onRefreshCredentials`, for all threads: starts nothing more, waits for what is in flight, asks,
+   * goes on. Calls at the same time share one.
+   *
+   * @throws EngineClosedError (as a rejection) after `close`.
+   * @throws whatever the hook throws (as a rejection); TypeError if there is none.
+   */
+  async refreshCredentials(): Promise<void> {
+    this.#throwIfClosed();
+    await this.#core.recovery.refreshCredentials();
+  }
+
   /** What the engine does at this moment, and did since it was made. */
   stats(): EngineStats {
-    const { options, pool, dispatcher, recovery, limiter, totals, waitUs, serviceUs } = this.#core;
-    const nowNs = process.hrtime.bigint();
-    const now = {
-      waiting: 0,
-      inFlight: 0,
-      pending: 0,
-      sent: 0,
-      refused: 0,
-      cancelled: 0,
-      retried: 0,
-      done: 0,
-      failed: 0,
-    };
-    for (const { slot } of dispatcher.chunks) {
-      const { work } = slot;
-      if ((work & WORK.called) !== 0) now.inFlight++;
-      else if ((work & WORK.waiting) !== 0) now.waiting++;
-    }
-    for (const batch of dispatcher.batches) {
-      now.pending += batch.pending + batch.delayed.size + batch.lost.length;
-      now.sent += batch.counts.sent;
-      now.refused += batch.counts.refused;
-      now.cancelled += batch.counts.cancelled;
-      now.retried += batch.counts.retried;
-      now.done += batch.done;
-      now.failed += batch.failed;
-    }
-    return {
-      threads: options.threads,
-      threadsReady: pool.ready.length,
-      concurrency: options.concurrency,
-      batches: dispatcher.batches.size,
-      pending: now.pending,
-      waiting: now.waiting,
-      inFlight: now.inFlight,
-      succeeded: totals.succeeded + now.done - now.failed,
-      failed: totals.failed + now.failed,
-      requestsSent: totals.sent + now.sent,
-      refused: totals.refused + now.refused,
-      cancelled: totals.cancelled + now.cancelled,
-      retried: totals.retried + now.retried,
-      rateLimitEvents: recovery.events,
-      workerExits: this.#core.workerExits,
-      isPaused: !dispatcher.isOpen,
-      pauseLeftMs: recovery.pauseLeftMs,
-      tokens: limiter.buckets.map((bucket) => ({ total: bucket.limit.tokens, free: bucket.countFree(nowNs) })),
-      waitMs: latencyOf(waitUs),
-      durationMs: latencyOf(serviceUs),
-    };
+    return statsOf(this.#core);
+  }
+
+  /**
+   * What the engine did since it was made: calls per second, errors by kind, the histories of rate-limit events, of the
+   * circuit breaker and of batches. Of bounded size, however long it runs.
+   */
+  statistics(): Statistics {
+    return this.#core.statistics.take();
+  }
+
+  /**
+   * Save `statistics()` to a file, which is replaced in one step.
+   *
+   * @param path Absolute or from the working directory, or a `file:` URL. In the file name `{date}` becomes the day and
+   * `{timestamp}` the moment of the save, in UTC.
+   * @returns the path of the file
+   * @throws InvalidOptionError (as a rejection) if the path or an option is wrong.
+   * @throws StatisticsError (as a rejection) if the file cannot be written, or an old one not removed.
+   */
+  async saveStatistics(path: string | URL, options?: SaveOptions): Promise<string> {
+    const save = resolveSave(parseOptions(saveOptionsSchema, options));
+    return this.#core.statistics.save(resolvePath(path, process.cwd()), save);
   }
 
   /** Listen to an event. A listener that throws becomes a warning of the process. */
@@ -242,10 +190,21 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
       rules: { ...this.#core.options.retry, scope },
       idempotent: options.idempotent,
       onProgress: options.onProgress,
+      progressInterval: options.progressInterval,
+      groups: options.groups,
+      onGroup: (group) => {
+        this.#core.statistics.onGroup(id, group);
+        this.#core.emit('group', { ...group, batch: id });
+      },
+      onMilestone: (batch) => this.#core.reportProgress(batch),
+      onWait: (delayMs) => this.#core.scheduleRetry(delayMs),
       sink,
       hasLimits: this.#core.options.rate.length > 0,
       nowMs: () => performance.now(),
       random: Math.random,
+      table: this.#core.table,
+      locale: this.#core.options.locale,
+      stretch: () => this.#core.stretch,
       onWork: (batch) => this.#core.noteWork(batch),
       onRetry: (entry, record, delayMs) => {
         this.#core.scheduleRetry(delayMs);
@@ -256,6 +215,10 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
           code: record.code,
           delayMs,
         });
+      },
+      onFailure: (index, error) => {
+        this.#core.statistics.onFailure(error);
+        if (error.actions.includes('notify')) this.#core.emit('notify', { batch: id, index, error });
       },
     });
   }
@@ -275,7 +238,7 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
     const stream = new OutcomeStream({
       source,
       lanes: this.#core.options.concurrency,
-      pump: () => this.#core.dispatcher.pump(),
+      pump: () => this.#core.feed(batch),
       endIfDone: (batch) => this.#core.dispatcher.endIfDone(batch),
       abort: (batch) => this.#core.abort(batch),
     });

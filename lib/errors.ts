@@ -10,6 +10,7 @@ export const ERROR_CODES = [
   'HANDLER',
   'WORKER_LOST',
   'CIRCUIT_OPEN',
+  'CREDENTIALS',
   'IN_DOUBT',
   'ABORTED',
   'NOT_CLONEABLE',

@@ -1,5 +1,20 @@
 import * as v from 'valibot';
+import { groupEntries } from './batch/group-options.ts';
 import { describeValue, InvalidOptionError } from './errors.ts';
+import { recoveryRulesSchema } from './recover/rule-schema.ts';
+import {
+  durationMs,
+  flag,
+  integer,
+  isPlainObject,
+  listOrOne,
+  number,
+  oneOf,
+  options,
+  positive,
+  text,
+} from './schema-parts.ts';
+import { statisticsSchema } from './statistics/schema.ts';
 
 /** Node's timers fire at once for anything longer (2^31 - 1 ms, about 24.8 days). */
 const MAX_TIMER_MS = 2_147_483_647;
@@ -15,68 +30,6 @@ const HEADER_NAME = /^[\w!#$%&'*+\-.^`|~]+$/;
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 type Key = string | number;
-
-const integer = (min: number, max: number, advice = '') => {
-  const allowed = `an integer from ${min} to ${max}${advice}`;
-  return v.pipe(v.number(allowed), v.safeInteger(allowed), v.minValue(min, allowed), v.maxValue(max, allowed));
-};
-
-const number = (min: number, max: number, allowed = `a number from ${min} to ${max}`) =>
-  v.pipe(v.number(allowed), v.minValue(min, allowed), v.maxValue(max, allowed));
-
-const durationMs = (min: number, max: number) => number(min, max, `a number of milliseconds from ${min} to ${max}`);
-
-const positive = (max: number, allowed: string) =>
-  v.pipe(v.number(allowed), v.gtValue(0, allowed), v.maxValue(max, allowed));
-
-const oneOf = <const T extends readonly string[]>(values: T) =>
-  v.picklist(values, values.map((value) => `"${value}"`).join(' or '));
-
-const flag = () => v.boolean('true or false');
-const text = (allowed: string) => v.pipe(v.string(allowed), v.minLength(1, allowed));
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  // Objects of another realm have another Object.prototype: theirs has no prototype either.
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
-}
-
-/**
- * A plain object with no other keys than these. Arrays, maps and class instances, which look like objects with every
- * option left out, are refused. Every property is read once, so a getter cannot change its mind after the check.
- */
-function options<E extends v.ObjectEntries>(entries: E, shape = 'a plain object') {
-  const keys = Object.keys(entries);
-  const unset = Object.fromEntries(keys.map((key) => [key, undefined]));
-  return v.pipe(
-    v.custom<Record<string, unknown>>(isPlainObject, shape),
-    v.rawTransform(({ dataset, addIssue, NEVER }) => {
-      try {
-        return { ...unset, ...dataset.value };
-      } catch {
-        addIssue({ message: `${shape} whose properties can be read` });
-        return NEVER;
-      }
-    }),
-    v.strictObject(entries, (issue) => `${suggestion(String(issue.path?.[0]?.key), keys)}${keys.join(', ')}`),
-    v.transform(withoutUndefined),
-  );
-}
-
-/** An option that is `undefined` is one that was left out: it must not hide a default when objects are merged. */
-function withoutUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as never;
-}
-
-function suggestion(given: string, keys: readonly string[]): string {
-  const low = given.toLowerCase();
-  const like = keys.find((key) => key.toLowerCase().startsWith(low) || low.startsWith(key.toLowerCase()));
-  return like === undefined || low === '' ? 'one of ' : `"${like}", if that was meant, or another of `;
-}
-
-const listOrOne = <const S extends v.GenericSchema>(one: S, allowed: string) =>
-  v.lazy((input) => (Array.isArray(input) ? v.pipe(v.array(one), v.minLength(1, allowed)) : one));
 
 const rateLimit = options(
   {
@@ -112,7 +65,25 @@ const retry = options({
   maxMs: v.optional(durationMs(0, MAX_TIMER_MS)),
   jitter: v.optional(number(0, 1)),
   maxRetryAfterMs: v.optional(durationMs(0, MAX_TIMER_MS)),
+  adaptive: v.optional(flag()),
 });
+
+const circuit = options(
+  {
+    failureThreshold: v.optional(integer(1, 1_000_000)),
+    failureRate: v.optional(positive(1, 'a number more than 0 and at most 1')),
+    minimumCalls: v.optional(integer(1, 1_000_000)),
+    windowMs: v.optional(durationMs(1, MAX_TIMER_MS)),
+    countRateLimits: v.optional(flag()),
+    successThreshold: v.optional(integer(1, 1_000_000)),
+    halfOpenProbes: v.optional(integer(1, MAX_CONCURRENCY)),
+    openMs: v.optional(durationMs(1, MAX_TIMER_MS)),
+    openFactor: v.optional(number(1, 100)),
+    maxOpenMs: v.optional(durationMs(1, MAX_TIMER_MS)),
+    whenOpen: v.optional(oneOf(['wait', 'fail'])),
+  },
+  'false or a plain object',
+);
 
 const headerValue = v.pipe(
   v.string('header values that are strings or lists of strings'),
@@ -173,12 +144,21 @@ export const engineOptionsSchema = options({
   ),
   retry: v.optional(retry),
   onRateLimit: v.optional(oneOf(['cancel', 'drain'])),
-  circuit: v.optional(v.literal(false, 'false, or leave it out: the circuit breaker is not built yet')),
+  hints: v.optional(oneOf(['normal', 'strict'])),
+  circuit: v.optional(v.lazy((input) => (input === false ? v.literal(false) : circuit))),
+  recovery: v.optional(recoveryRulesSchema),
+  locale: v.optional(oneOf(['en', 'ko'])),
+  credentials: v.unknown(),
+  onRefreshCredentials: v.optional(v.function_('a function')),
+  credentialsTimeoutMs: v.optional(
+    positive(MAX_TIMER_MS, `a number of milliseconds more than 0 and at most ${MAX_TIMER_MS} (about 24.8 days)`),
+  ),
   cancelGraceMs: v.optional(durationMs(0, MAX_TIMER_MS)),
   killGraceMs: v.optional(durationMs(0, MAX_TIMER_MS)),
   setupTimeoutMs: v.optional(
     positive(MAX_TIMER_MS, `a number of milliseconds more than 0 and at most ${MAX_TIMER_MS} (about 24.8 days)`),
   ),
+  statistics: v.optional(statisticsSchema),
   resourceLimits: v.optional(
     options({
       maxOldGenerationSizeMb: memoryMb(),
@@ -193,6 +173,8 @@ export const engineOptionsSchema = options({
 export const runOptionsSchema = options({
   signal: v.optional(v.custom<AbortSignal>(isAbortSignal, 'an AbortSignal')),
   onProgress: v.optional(v.function_('a function')),
+  progressInterval: v.optional(integer(1, 1_000_000_000)),
+  ...groupEntries,
   idempotent: v.optional(flag()),
 });
 
@@ -235,7 +217,7 @@ export function invalidOption(path: readonly Key[], value: unknown, allowed: str
 
 /** A whole object of options counts too: the secrets are somewhere in it. */
 function mayHoldSecret([first, second]: readonly Key[]): boolean {
-  if (first === undefined || first === 'handlerData') return true;
+  if (first === undefined || first === 'handlerData' || first === 'credentials') return true;
   return first === 'http' && (second === undefined || NOT_SHOWN.has(String(second)));
 }
 

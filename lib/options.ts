@@ -1,16 +1,9 @@
-import { availableParallelism } from 'node:os';
 import type { ResourceLimits } from 'node:worker_threads';
+import type { DynamicBatchOptions } from './batch/dynamic-batch.ts';
 import type { Progress } from './batch/progress.ts';
-import { resolveModuleUrl } from './module-url.ts';
-import {
-  closeOptionsSchema,
-  engineOptionsSchema,
-  invalidOption,
-  MAX_THREADS,
-  parseOptions,
-  runOptionsSchema,
-} from './options-schema.ts';
-import type { HttpOptions } from './types.ts';
+import type { RefreshRequest } from './recover/credentials.ts';
+import type { StatisticsOptions } from './statistics/options.ts';
+import type { HttpOptions, LocalizedText, RecoveryRule } from './types.ts';
 
 /** What the upstream allows: at most `limit` requests in any window of `windowMs`. */
 export interface RateLimit {
@@ -70,6 +63,40 @@ export interface RetryOptions {
    * Default 120 000. A longer one ends the batch with an error.
    */
   readonly maxRetryAfterMs?: number | undefined;
+  /** Double the waits, up to `maxMs`, while fewer than 20% of the last 100 attempts succeeded. Default `true`. */
+  readonly adaptive?: boolean | undefined;
+}
+
+/**
+ * When the circuit breaker opens and closes. Server errors, network errors and timeouts are failures (see the recovery
+ * table); what the request itself is to blame for is not, and neither is what was cancelled or aborted.
+ */
+export interface CircuitOptions {
+  /** Failures in a row, over all threads, that open it: an integer from 1 to 1 000 000. Default 10. */
+  readonly failureThreshold?: number | undefined;
+  /** The share of failures in the last `windowMs` that opens it: more than 0, at most 1. Default 0.5. */
+  readonly failureRate?: number | undefined;
+  /** Fewer calls than this say nothing about the share of failures: an integer from 1 to 1 000 000. Default 100. */
+  readonly minimumCalls?: number | undefined;
+  /** How far back the share of failures looks, in milliseconds, from 1 to 2 147 483 647. Default 60 000. */
+  readonly windowMs?: number | undefined;
+  /** Whether refusals by the rate limit are failures, too. Default `false`. */
+  readonly countRateLimits?: boolean | undefined;
+  /** Successes in the half-open state that close it: an integer from 1 to 1 000 000. Default 3. */
+  readonly successThreshold?: number | undefined;
+  /** Items in work while it is half-open, over all threads together: an integer from 1 to 65 536. Default 3. */
+  readonly halfOpenProbes?: number | undefined;
+  /** How long it stays open, in milliseconds, from 1 to 2 147 483 647. Default 60 000. */
+  readonly openMs?: number | undefined;
+  /** Each time that it opens again without having been closed, it stays open so many times as long: 1 to 100. Default 2. */
+  readonly openFactor?: number | undefined;
+  /** The longest time that it stays open, not less than `openMs`. Default 600 000, or `openMs` if that is more. */
+  readonly maxOpenMs?: number | undefined;
+  /**
+   * What happens to items while it is open. `'wait'` (default): a batch waits for the half-open state once, if that comes
+   * within `timeoutMs`; otherwise its items end with `CIRCUIT_OPEN`. `'fail'`: they end at once.
+   */
+  readonly whenOpen?: 'wait' | 'fail' | undefined;
 }
 
 /** Options of `createEngine`. All are optional; an option that is `undefined` has its default. */
@@ -105,8 +132,31 @@ export interface EngineOptions {
    * again later, `'drain'` lets them finish.
    */
   readonly onRateLimit?: 'cancel' | 'drain' | undefined;
-  /** The circuit breaker is not built yet: only `false`. */
-  readonly circuit?: false | undefined;
+  /**
+   * Whether an answer that is no refusal, but says that the quota is used up, stops the engine until the quota is whole
+   * again. `'normal'` (default): only if the engine has no `rate`, because with one it would halve the throughput.
+   * `'strict'`: always. The hints of a refusal always count.
+   */
+  readonly hints?: 'normal' | 'strict' | undefined;
+  /** The circuit breaker, or `false` for none. Default: on, with the defaults of its options. */
+  readonly circuit?: false | CircuitOptions | undefined;
+  /** Rules for errors, before those of the built-in recovery table. Default: none. */
+  readonly recovery?: readonly RecoveryRule[] | undefined;
+  /** Language of the messages for people in errors (`userMessage`). Default `'en'`. */
+  readonly locale?: keyof LocalizedText | undefined;
+  /**
+   * What handlers find as `context.credentials`: a cloneable value, copied when the engine is created. The built-in HTTP
+   * handler takes its `headers` and adds them to each request. Default `undefined`.
+   */
+  readonly credentials?: unknown;
+  /**
+   * Gets new credentials, on the main thread and once for all threads: when there are none and the first batch starts,
+   * when the upstream refuses them (action `refresh-credentials` of a rule), and when `refreshCredentials` is called.
+   * Nothing is sent while it is at work. If it fails, the batches that need them end with `CREDENTIALS`.
+   */
+  readonly onRefreshCredentials?: ((request: RefreshRequest) => unknown) | undefined;
+  /** How long that may take, in milliseconds: more than 0, at most 2 147 483 647. Default 120 000. */
+  readonly credentialsTimeoutMs?: number | undefined;
   /**
    * How long a handler that was cancelled may ignore its signal before its thread is terminated, in milliseconds,
    * from 0 to 2 147 483 647. Default 1000.
@@ -122,6 +172,8 @@ export interface EngineOptions {
    * 2 147 483 647. Default 30 000.
    */
   readonly setupTimeoutMs?: number | undefined;
+  /** Save the engine's statistics to a file, at an interval and when it closes. Default: not. */
+  readonly statistics?: StatisticsOptions | undefined;
   /** Memory limits of each thread in megabytes, more than 0, as in `node:worker_threads`. Default: Node's own. */
   readonly resourceLimits?: Readonly<ResourceLimits> | undefined;
 }
@@ -130,8 +182,32 @@ export interface EngineOptions {
 export interface RunOptions {
   /** Aborts the batch: finished items keep their outcomes, the others get `ABORTED`. */
   readonly signal?: AbortSignal | undefined;
-  /** Called with the progress of this batch, at most every 100 ms. */
+  /** Called with the progress of this batch, at most every 100 ms (or see `progressInterval`) and once at its end. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /**
+   * Report progress each time that so many more items are done, and not as time goes by: an integer from 1 to
+   * 1 000 000 000. Default: by time.
+   */
+  readonly progressInterval?: number | undefined;
+  /**
+   * Hand the items out in groups of so many: an integer from 1 to 1 000 000. The next group starts when every item of
+   * the one before has its outcome and `batchDelayMs` has passed. With `dynamicBatch` the size of the first group,
+   * within its bounds; default then 50. Default otherwise: all items at once.
+   *
+   * With `retry.scope: 'batch'` it is the group in work that starts over, each group with its own rounds. In a stream, a
+   * group is what the source gives next; each of its items starts as it comes.
+   */
+  readonly batchSize?: number | undefined;
+  /**
+   * The wait between two groups in milliseconds, from 0 to 2 147 483 647. Default 0. With `dynamicBatch` the first such
+   * wait, within its bounds; default then 1000.
+   */
+  readonly batchDelayMs?: number | undefined;
+  /**
+   * Let the size of groups and the wait between them follow how the upstream fares: `true`, or options. Default
+   * `false`.
+   */
+  readonly dynamicBatch?: boolean | DynamicBatchOptions | undefined;
   /**
    * May the items of this batch be sent twice? Default: as the handler or the item itself says.
    */
@@ -142,198 +218,4 @@ export interface RunOptions {
 export interface CloseOptions {
   /** `'drain'` (default) lets what was taken on finish; `'abort'` ends it with `ABORTED`. */
   readonly mode?: 'drain' | 'abort' | undefined;
-}
-
-/** A `RateLimit` with every field filled. */
-export interface ResolvedRateLimit {
-  readonly limit: number;
-  readonly windowMs: number;
-  readonly safetyMargin: number;
-  readonly arrivalWithinMs: number;
-  /** 0: none. */
-  readonly spacingMs: number;
-  readonly straggleMs: number;
-  readonly initial: 'full' | 'empty';
-  /** Requests that may be in a window: `limit` less the safety margin, at least 1. */
-  readonly tokens: number;
-}
-
-/** `RetryOptions` with every field filled. */
-export interface ResolvedRetry {
-  readonly scope: 'unfinished' | 'batch';
-  readonly maxAttempts: number;
-  readonly maxRefusals: number;
-  readonly initialMs: number;
-  readonly factor: number;
-  readonly maxMs: number;
-  readonly jitter: number;
-  readonly maxRetryAfterMs: number;
-}
-
-/** `EngineOptions`, checked, with every field filled. */
-export interface ResolvedOptions {
-  /** The handler module. `builtin` names the built-in handler, if it is one. */
-  readonly handler: { readonly url: string; readonly builtin: 'http' | undefined };
-  readonly handlerData: unknown;
-  readonly http: HttpOptions;
-  /** The module of `http.dispatcher`. */
-  readonly dispatcherUrl: string | undefined;
-  readonly threads: number;
-  readonly concurrency: number;
-  /** Empty: no limit. */
-  readonly rate: readonly ResolvedRateLimit[];
-  readonly timeoutMs: number;
-  readonly retry: ResolvedRetry;
-  readonly onRateLimit: 'cancel' | 'drain';
-  readonly cancelGraceMs: number;
-  readonly killGraceMs: number;
-  readonly setupTimeoutMs: number;
-  readonly resourceLimits: ResourceLimits | undefined;
-}
-
-/** `RunOptions`, checked. */
-export interface ResolvedRunOptions {
-  readonly signal: AbortSignal | undefined;
-  readonly onProgress: ((progress: Progress) => void) | undefined;
-  readonly idempotent: boolean | undefined;
-}
-
-/** Every default that is a plain value. `threads`, `concurrency` and `straggleMs` follow from other values. */
-export const DEFAULTS = Object.freeze({
-  timeoutMs: 30_000,
-  onRateLimit: 'cancel',
-  cancelGraceMs: 1000,
-  killGraceMs: 1000,
-  setupTimeoutMs: 30_000,
-  /** Items in work per thread, without a rate limit. */
-  itemsPerThread: 8,
-  /** Items in work, with a rate limit that allows more than that. */
-  maxItemsWithRate: 256,
-  rate: Object.freeze({
-    safetyMargin: 1,
-    arrivalWithinMs: Number.POSITIVE_INFINITY,
-    spacing: 'none',
-    initial: 'full',
-  }),
-  retry: Object.freeze({
-    scope: 'unfinished',
-    maxAttempts: 3,
-    maxRefusals: 5,
-    initialMs: 1000,
-    factor: 2,
-    maxMs: 32_000,
-    jitter: 0.1,
-    maxRetryAfterMs: 120_000,
-  }),
-} as const);
-
-const BUILTIN_HTTP_URL = new URL('../workers/http.js', import.meta.url).href;
-
-/**
- * Check the options of an engine and fill in the defaults.
- *
- * @param options what the user gave
- * @param cwd absolute path of the folder from which modules are resolved
- * @throws InvalidOptionError for the first option that is unknown, out of range or of the wrong type
- */
-export function resolveOptions(options: EngineOptions | undefined, cwd: string): ResolvedOptions {
-  const given = parseOptions(engineOptionsSchema, options);
-  const http = cloned<HttpOptions>('http', given.http ?? {});
-  const rate = resolveRate(given.rate);
-  const wantedThreads = given.threads ?? Math.min(availableParallelism(), MAX_THREADS);
-  const concurrency = given.concurrency ?? defaultConcurrency(rate, wantedThreads);
-  return Object.freeze({
-    handler: Object.freeze(resolveHandler(given.handler, cwd)),
-    handlerData: cloned('handlerData', given.handlerData),
-    http: Object.freeze(http),
-    dispatcherUrl:
-      http.dispatcher === undefined ? undefined : resolveModuleUrl('http.dispatcher', http.dispatcher, cwd),
-    threads: Math.min(wantedThreads, concurrency),
-    concurrency,
-    rate: Object.freeze(rate),
-    timeoutMs: given.timeoutMs ?? DEFAULTS.timeoutMs,
-    retry: Object.freeze(resolveRetry(given.retry ?? {})),
-    onRateLimit: given.onRateLimit ?? DEFAULTS.onRateLimit,
-    cancelGraceMs: given.cancelGraceMs ?? DEFAULTS.cancelGraceMs,
-    killGraceMs: given.killGraceMs ?? DEFAULTS.killGraceMs,
-    setupTimeoutMs: given.setupTimeoutMs ?? DEFAULTS.setupTimeoutMs,
-    resourceLimits: given.resourceLimits && Object.freeze(given.resourceLimits),
-  });
-}
-
-/**
- * Check the options of a run.
- * @throws InvalidOptionError for the first option that is unknown or of the wrong type
- */
-export function resolveRunOptions(options: RunOptions | undefined): ResolvedRunOptions {
-  const { signal, onProgress, idempotent } = parseOptions(runOptionsSchema, options);
-  return Object.freeze({ signal, onProgress: onProgress as RunOptions['onProgress'], idempotent });
-}
-
-/**
- * Check the options of `close`.
- * @throws InvalidOptionError for an option that is unknown or of the wrong type
- */
-export function resolveCloseOptions(options: CloseOptions | undefined): { readonly mode: 'drain' | 'abort' } {
-  return { mode: parseOptions(closeOptionsSchema, options).mode ?? 'drain' };
-}
-
-function resolveHandler(handler: unknown, cwd: string): ResolvedOptions['handler'] {
-  const url = handler === undefined ? BUILTIN_HTTP_URL : resolveModuleUrl('handler', handler, cwd);
-  return { url, builtin: url === BUILTIN_HTTP_URL ? 'http' : undefined };
-}
-
-function defaultConcurrency(rate: readonly ResolvedRateLimit[], threads: number): number {
-  if (rate.length === 0) return threads * DEFAULTS.itemsPerThread;
-  return Math.min(DEFAULTS.maxItemsWithRate, ...rate.map(({ limit }) => limit));
-}
-
-function resolveRate(rate: RateLimit | readonly RateLimit[] | undefined): ResolvedRateLimit[] {
-  if (rate === undefined) return [];
-  const limits = 'limit' in rate ? [rate] : rate;
-  return limits.map((limit) => Object.freeze(resolveRateLimit(limit)));
-}
-
-function resolveRateLimit(given: RateLimit): ResolvedRateLimit {
-  const { limit, windowMs } = given;
-  const safetyMargin = given.safetyMargin ?? DEFAULTS.rate.safetyMargin;
-  const tokens = tokensOf(limit, safetyMargin);
-  const spacing = given.spacing ?? DEFAULTS.rate.spacing;
-  return {
-    limit,
-    windowMs,
-    safetyMargin,
-    arrivalWithinMs: given.arrivalWithinMs ?? DEFAULTS.rate.arrivalWithinMs,
-    spacingMs: spacing === 'none' ? 0 : spacing === 'even' ? windowMs / tokens : spacing,
-    straggleMs: given.straggleMs ?? windowMs,
-    initial: given.initial ?? DEFAULTS.rate.initial,
-    tokens,
-  };
-}
-
-/** 0.29 * 100 is 28.999999999999996: the product of two roundings is lifted by as much before it is cut. */
-function tokensOf(limit: number, safetyMargin: number): number {
-  return Math.max(1, Math.floor(limit * safetyMargin * (1 + 2 * Number.EPSILON)));
-}
-
-function resolveRetry(given: Partial<ResolvedRetry>): ResolvedRetry {
-  const { initialMs, maxMs } = given;
-  if (initialMs !== undefined && maxMs !== undefined && maxMs < initialMs) {
-    throw invalidOption(['retry', 'maxMs'], maxMs, `at least "retry.initialMs", which is ${initialMs}`);
-  }
-  return {
-    ...DEFAULTS.retry,
-    ...given,
-    initialMs: initialMs ?? Math.min(DEFAULTS.retry.initialMs, maxMs ?? Number.POSITIVE_INFINITY),
-    maxMs: maxMs ?? Math.max(DEFAULTS.retry.maxMs, initialMs ?? 0),
-  };
-}
-
-function cloned<T>(option: string, value: T): T {
-  try {
-    return structuredClone(value);
-  } catch {
-    // The error of structuredClone quotes the value, which may be a secret: it is not passed on.
-    throw invalidOption([option], value, 'a value that can be cloned to other threads: no functions, symbols, streams');
-  }
 }

@@ -1,8 +1,9 @@
 import type { RecordableHistogram } from 'node:perf_hooks';
 import type { MessagePort } from 'node:worker_threads';
 import type { PlannedLimit } from './limit/plan.ts';
+import type { FailureLimits } from './shared/circuit-counters.ts';
 import type { Layout } from './shared/layout.ts';
-import type { CauseRecord, HttpOptions } from './types.ts';
+import type { CauseRecord, HttpOptions, RecoveryRule } from './types.ts';
 
 /** All that a thread needs to know, sent once with its port. */
 export interface ThreadSetup {
@@ -17,13 +18,33 @@ export interface ThreadSetup {
   readonly dispatcherUrl: string | undefined;
   /** Items that this thread works on at a time. */
   readonly lanes: number;
+  /** Where this thread counts its calls. */
+  readonly place: number;
   readonly timeoutMs: number;
   /** Longest wait for a further token, in which the attempt's own time stands still. */
   readonly acquireTimeoutMs: number;
   readonly onRateLimit: 'cancel' | 'drain';
+  /** Rules of the user, before the default ones. */
+  readonly recovery: readonly RecoveryRule[];
+  /** Undefined: no circuit breaker. */
+  readonly circuit: CircuitSetup | undefined;
+  /** An answer that says that the quota is used up closes the gate. */
+  readonly obeysQuota: boolean;
+  /** Longest time until a quota is whole again that is believed. */
+  readonly maxRetryAfterMs: number;
+  /** There is somebody who can refresh the credentials. */
+  readonly canRefresh: boolean;
+  /** Attempts of an item, where the rule for its error does not say. */
+  readonly maxAttempts: number;
   /** Shared, live: how long items waited for permission, and how long handlers ran, in microseconds. */
   readonly waitUs: RecordableHistogram;
   readonly serviceUs: RecordableHistogram;
+}
+
+/** When the circuit breaker opens. */
+export interface CircuitSetup extends FailureLimits {
+  /** Refusals by the rate limit are failures, too. */
+  readonly countRateLimits: boolean;
 }
 
 /** The first task of a thread. */
@@ -45,9 +66,15 @@ export interface ChunkTask {
   readonly indices: readonly number[] | undefined;
   /** Which attempt this is, per item; all are first attempts without it. */
   readonly attempts: readonly number[] | undefined;
+  /** How often credentials were refreshed for each item; never without it. */
+  readonly refreshes: readonly number[] | undefined;
   readonly items: readonly unknown[];
   /** What `run` was told about all items; an item's own word goes before it. */
   readonly idempotent: boolean | undefined;
+  /** With every chunk, so that no thread can work with older ones. */
+  readonly credentials: unknown;
+  /** The circuit is half-open and this item is to find out if it may close: the main thread judges its end. */
+  readonly isProbe: boolean;
 }
 
 /** A task that does nothing: Piscina starts a missing thread when one is queued. */
@@ -72,6 +99,8 @@ export const END = {
   aborted: 5,
   /** Claimed, but its handler was never called. No record. */
   notStarted: 6,
+  /** Refused because of its credentials; they are being refreshed. */
+  stale: 7,
 } as const;
 
 /** Added to an end: the item must not be sent twice. */
@@ -102,5 +131,6 @@ export type ThreadMessage =
 
 /** What goes through the BroadcastChannel, from thread to thread. */
 export type Broadcast =
-  | { readonly kind: 'gate'; readonly generation: number }
+  /** The gate was closed for work below this generation; `cancels`: what is in flight stops, too. */
+  | { readonly kind: 'gate'; readonly generation: number; readonly cancels: boolean }
   | { readonly kind: 'abort'; readonly batch: number };

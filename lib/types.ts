@@ -12,6 +12,58 @@ export interface DetailedVerdict {
   readonly code?: ErrorCode | undefined;
   /** The message that the item fails with. Must hold no secret. */
   readonly message?: string | undefined;
+  /** The upstream's own code for what is wrong, such as `EGW00123`, for the recovery table. At most 64 characters. */
+  readonly upstreamCode?: string | undefined;
+  /** Whether the upstream may have executed the request, where the answer tells. Default: by the status. */
+  readonly possiblyExecuted?: boolean | undefined;
+  /** The upstream says that its quota is used up and will be whole again after so many milliseconds. With any verdict. */
+  readonly quotaResetMs?: number | undefined;
+  /** How many hints of the answer made no sense. They are counted in `stats().hintsIgnored`. */
+  readonly ignoredHints?: number | undefined;
+}
+
+/** How bad a failure is. */
+export type Severity = 'low' | 'medium' | 'high' | 'critical';
+
+/**
+ * What is done about an error.
+ *
+ * - `retry`: try the item again, where that is safe; with `wait` after a backoff, without it at once
+ * - `refresh-credentials`: stop, refresh the credentials once for all, then try the item again
+ * - `fail-fast`: never try it again
+ * - `trip-circuit`: it counts as a failure for the circuit breaker
+ * - `notify`: the engine emits `notify` when an item fails with it for good
+ */
+export type RecoveryAction = 'wait' | 'retry' | 'refresh-credentials' | 'fail-fast' | 'notify' | 'trip-circuit';
+
+/** A text for people, by language. */
+export interface LocalizedText {
+  readonly ko: string;
+  readonly en: string;
+}
+
+/** Which errors a rule is for: all conditions that are given must hold; `{}` is for every error. */
+export interface ErrorMatch {
+  readonly code?: ErrorCode | readonly ErrorCode[] | undefined;
+  /** HTTP status: one, several, or a range with both ends. */
+  readonly status?: number | readonly number[] | { readonly from: number; readonly to: number } | undefined;
+  /** The code of the error underneath, such as `ECONNREFUSED`. */
+  readonly networkCode?: string | readonly string[] | undefined;
+  /** The upstream's own code, as the classifier gave it. */
+  readonly upstreamCode?: string | readonly string[] | undefined;
+}
+
+/** One row of the recovery table: what an error means and what is done about it. Plain data. */
+export interface RecoveryRule {
+  /** A name for the kind of error, such as `ServerError`. */
+  readonly type: string;
+  readonly when: ErrorMatch;
+  readonly severity: Severity;
+  readonly actions: readonly RecoveryAction[];
+  /** Attempts in all: 1 is never again. Default: `retry.maxAttempts`; for refusals `retry.maxRefusals`. */
+  readonly maxAttempts?: number | undefined;
+  /** What people are told. */
+  readonly message: LocalizedText;
 }
 
 /** How the handler's call for one item ended, as a module's `classify` sees it. */
@@ -39,6 +91,8 @@ export interface HandlerContext<State = unknown> {
   readonly threadId: number;
   /** What the module's `setup` returned in this thread. */
   readonly state: State;
+  /** The engine's credentials at this moment: its option, or what `onRefreshCredentials` returned last. */
+  readonly credentials: unknown;
   /** Tell the limiter that the request has left this machine: its last byte was handed to the socket. */
   sent(): void;
   /** Tell the limiter that the upstream has answered, so that work after it does not hold the token. */
@@ -76,8 +130,17 @@ export interface CauseRecord {
 export interface ErrorRecord {
   /** Stable code; see docs/errors.md. */
   readonly code: ErrorCode;
+  /** The kind of error by the recovery table, such as `ServerError`. */
+  readonly type: string;
+  readonly severity: Severity;
+  /** What the recovery table says is to be done about it. */
+  readonly actions: readonly RecoveryAction[];
   readonly name: string;
   readonly message: string;
+  /** What to tell people, in the engine's `locale`. */
+  readonly userMessage: string;
+  /** The upstream's own code, if the classifier found one. */
+  readonly upstreamCode?: string;
   /** HTTP status of the last answer, if there was one. */
   readonly status?: number;
   /** The upstream's hint when to come back, in milliseconds. */

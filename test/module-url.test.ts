@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { InvalidOptionError } from '../lib/errors.ts';
 import { resolveModuleUrl } from '../lib/module-url.ts';
-import { resolveOptions } from '../lib/options.ts';
+import { resolveOptions } from '../lib/resolve-options.ts';
 
 let cwd = '';
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { describe, it } from 'node:test';
 import { InvalidOptionError } from '../lib/errors.ts';
-import { DEFAULTS, type EngineOptions, resolveOptions, resolveRunOptions } from '../lib/options.ts';
+import type { CircuitOptions, EngineOptions } from '../lib/options.ts';
+import { DEFAULTS, resolveOptions, resolveRunOptions } from '../lib/resolve-options.ts';
 
 const CWD = import.meta.dirname;
 const SECRET = 'hunter2-do-not-print';
@@ -48,11 +49,32 @@ describe('defaults', () => {
         maxMs: 32_000,
         jitter: 0.1,
         maxRetryAfterMs: 120_000,
+        adaptive: true,
       },
       onRateLimit: 'cancel',
+      hints: 'normal',
+      circuit: {
+        failureThreshold: 10,
+        failureRate: 0.5,
+        minimumCalls: 100,
+        windowMs: 60_000,
+        countRateLimits: false,
+        successThreshold: 3,
+        halfOpenProbes: 3,
+        openMs: 60_000,
+        openFactor: 2,
+        maxOpenMs: 600_000,
+        whenOpen: 'wait',
+      },
+      recovery: [],
+      locale: 'en',
+      credentials: undefined,
+      onRefreshCredentials: undefined,
+      credentialsTimeoutMs: 120_000,
       cancelGraceMs: 1000,
       killGraceMs: 1000,
       setupTimeoutMs: 30_000,
+      statistics: undefined,
       resourceLimits: undefined,
     });
     assert.deepEqual(resolveOptions({}, CWD), resolved);
@@ -64,6 +86,10 @@ describe('defaults', () => {
       rate: undefined,
       threads: undefined,
       retry: { factor: undefined, scope: undefined },
+      circuit: { openMs: undefined, whenOpen: undefined },
+      recovery: undefined,
+      hints: undefined,
+      onRefreshCredentials: undefined,
     };
     assert.deepEqual(resolveOptions(options, CWD), resolveOptions({}, CWD));
   });
@@ -80,7 +106,8 @@ describe('defaults', () => {
       CWD,
     );
     const parts = [resolved, resolved.handler, resolved.http, resolved.rate, resolved.rate[0], resolved.retry];
-    for (const part of [...parts, resolved.resourceLimits, DEFAULTS, DEFAULTS.rate, DEFAULTS.retry]) {
+    const defaults = [DEFAULTS, DEFAULTS.rate, DEFAULTS.retry, DEFAULTS.circuit];
+    for (const part of [...parts, resolved.resourceLimits, resolved.circuit, ...defaults]) {
       assert.ok(part !== undefined && Object.isFrozen(part));
     }
     assert.deepEqual(resolved.resourceLimits, { stackSizeMb: 4 });
@@ -169,7 +196,33 @@ describe('retry', () => {
   });
 });
 
+describe('circuit', () => {
+  it('is none with false, and has its defaults otherwise', () => {
+    assert.equal(resolveOptions({ circuit: false }, CWD).circuit, undefined);
+    assert.deepEqual(resolveOptions({ circuit: {} }, CWD).circuit, DEFAULTS.circuit);
+    const given = { failureThreshold: 2, whenOpen: 'fail', countRateLimits: true } as const;
+    assert.deepEqual(resolveOptions({ circuit: given }, CWD).circuit, { ...DEFAULTS.circuit, ...given });
+  });
+
+  it('lets one of the two bounds move the default of the other', () => {
+    const timesOf = (circuit: CircuitOptions) => {
+      const { openMs, maxOpenMs } = resolveOptions({ circuit }, CWD).circuit ?? {};
+      return [openMs, maxOpenMs];
+    };
+    assert.deepEqual(timesOf({ openMs: 700_000 }), [700_000, 700_000]);
+    assert.deepEqual(timesOf({ maxOpenMs: 50 }), [50, 50]);
+    assert.deepEqual(timesOf({ openMs: 5, maxOpenMs: 5 }), [5, 5]);
+  });
+});
+
 describe('what is copied', () => {
+  it('credentials, like handlerData', () => {
+    const credentials = { headers: { authorization: 'a' } };
+    const resolved = resolveOptions({ credentials }, CWD);
+    credentials.headers.authorization = 'b';
+    assert.deepEqual(resolved.credentials, { headers: { authorization: 'a' } });
+  });
+
   it('does not change when the caller changes the original', () => {
     const handlerData = { list: [1] };
     const headers = { accept: 'a' };
@@ -225,7 +278,29 @@ const REFUSED: [string, (value: unknown) => unknown, unknown[]][] = [
   ['timeoutMs', (timeoutMs) => ({ timeoutMs }), [...NO_FINITE, 0, 2 ** 31]],
   ['setupTimeoutMs', (setupTimeoutMs) => ({ setupTimeoutMs }), [...NO_FINITE, 0, 2 ** 31]],
   ['onRateLimit', (onRateLimit) => ({ onRateLimit }), ['Cancel', '', null, true]],
-  ['circuit', (circuit) => ({ circuit }), [true, {}, null, { failureThreshold: 1 }]],
+  ['hints', (hints) => ({ hints }), ['Strict', '', null, true]],
+  ['locale', (locale) => ({ locale }), ['de', '', null]],
+  ['circuit', (circuit) => ({ circuit }), [true, ...NO_OBJECT]],
+  ['circuit.failureThreshold', (failureThreshold) => ({ circuit: { failureThreshold } }), [...NO_INTEGER, 0, 1e6 + 1]],
+  ['circuit.failureRate', (failureRate) => ({ circuit: { failureRate } }), [...NO_FINITE, 0, 1.01]],
+  ['circuit.minimumCalls', (minimumCalls) => ({ circuit: { minimumCalls } }), [...NO_INTEGER, 0, 1e6 + 1]],
+  ['circuit.windowMs', (windowMs) => ({ circuit: { windowMs } }), [...NO_FINITE, 0, 2 ** 31]],
+  ['circuit.countRateLimits', (countRateLimits) => ({ circuit: { countRateLimits } }), [1, 'true', null]],
+  ['circuit.successThreshold', (successThreshold) => ({ circuit: { successThreshold } }), [...NO_INTEGER, 0, 1e6 + 1]],
+  ['circuit.halfOpenProbes', (halfOpenProbes) => ({ circuit: { halfOpenProbes } }), [...NO_INTEGER, 0, 65_537]],
+  ['circuit.openMs', (openMs) => ({ circuit: { openMs } }), [...NO_FINITE, 0, 2 ** 31]],
+  ['circuit.openFactor', (openFactor) => ({ circuit: { openFactor } }), [...NO_FINITE, 0.5, 101]],
+  ['circuit.maxOpenMs', (maxOpenMs) => ({ circuit: { maxOpenMs } }), [...NO_FINITE, 0, 2 ** 31]],
+  ['circuit.maxOpenMs', (maxOpenMs) => ({ circuit: { openMs: 100, maxOpenMs } }), [99, 1]],
+  ['circuit.whenOpen', (whenOpen) => ({ circuit: { whenOpen } }), ['Wait', 'retry', null]],
+  ['recovery', (recovery) => ({ recovery }), [null, {}, 'retry', true]],
+  [
+    'credentials',
+    (credentials) => ({ credentials }),
+    [() => 0, { authorization: () => 0 }, Symbol('x'), new WeakMap()],
+  ],
+  ['onRefreshCredentials', (onRefreshCredentials) => ({ onRefreshCredentials }), [null, 'https://x', {}]],
+  ['credentialsTimeoutMs', (credentialsTimeoutMs) => ({ credentialsTimeoutMs }), [...NO_FINITE, 0, 2 ** 31]],
   ['cancelGraceMs', (cancelGraceMs) => ({ cancelGraceMs }), [...NO_FINITE, 2 ** 31]],
   ['killGraceMs', (killGraceMs) => ({ killGraceMs }), [...NO_FINITE, 2 ** 31]],
   ['rate', (rate) => ({ rate }), [[], null, 20, '20', new Map(), new Config()]],
@@ -256,6 +331,7 @@ const REFUSED: [string, (value: unknown) => unknown, unknown[]][] = [
   ['retry.maxMs', (maxMs) => ({ retry: { maxMs } }), [...NO_FINITE, 2 ** 31]],
   ['retry.maxMs', (maxMs) => ({ retry: { initialMs: 100, maxMs } }), [99, 0]],
   ['retry.jitter', (jitter) => ({ retry: { jitter } }), [...NO_FINITE, 1.1]],
+  ['retry.adaptive', (adaptive) => ({ retry: { adaptive } }), [0, 'true', null, {}]],
   ['retry.maxRetryAfterMs', (maxRetryAfterMs) => ({ retry: { maxRetryAfterMs } }), [...NO_FINITE, 2 ** 31]],
   ['resourceLimits', (resourceLimits) => ({ resourceLimits }), NO_OBJECT],
   ['resourceLimits.stackSizeMb', (stackSizeMb) => ({ resourceLimits: { stackSizeMb } }), [...NO_FINITE, 0]],
@@ -300,6 +376,9 @@ describe('options that are refused', () => {
       { threads: 256, timeoutMs: 2 ** 31 - 1, circuit: false, cancelGraceMs: 0, killGraceMs: 0 },
       rateWith({ safetyMargin: 1, arrivalWithinMs: 0, spacing: 0, straggleMs: 0 }),
       rateWith({ limit: 1e9, windowMs: 2_678_400_000, arrivalWithinMs: Number.POSITIVE_INFINITY }),
+      { circuit: { failureThreshold: 1, failureRate: 1, minimumCalls: 1, windowMs: 1, successThreshold: 1 } },
+      { circuit: { halfOpenProbes: 65_536, openMs: 2 ** 31 - 1, maxOpenMs: 2 ** 31 - 1, openFactor: 1 } },
+      { credentialsTimeoutMs: 2 ** 31 - 1, credentials: null, hints: 'strict', locale: 'ko', recovery: [] },
       { retry: { maxAttempts: 1, maxRefusals: 1, initialMs: 0, factor: 1, jitter: 0, maxRetryAfterMs: 0 } },
       { http: { baseUrl: 'https://a.example/v1/', proxy: 'http://u:p@127.0.0.1:3128', maxRedirects: 0 } },
       { http: { headers: { accept: ['a', 'b'], 'x-empty': '' } } },
@@ -316,10 +395,6 @@ describe('options that are refused', () => {
 
   it('say that a longer window is the way to less than one request per window', () => {
     assert.match(errorOf(() => resolveUnchecked(rateWith({ limit: 0.5 }))).allowed, /window longer/);
-  });
-
-  it('say that the circuit breaker is not built', () => {
-    assert.match(errorOf(() => resolveUnchecked({ circuit: true })).allowed, /not built yet/);
   });
 
   it('turn a getter that throws into an InvalidOptionError', () => {
@@ -343,6 +418,7 @@ describe('unknown options', () => {
       ['rate.max', rateWith({ max: 1 })],
       ['rate[0].max', { rate: [{ limit: 1, windowMs: 1, max: 1 }] }],
       ['retry.attempts', { retry: { attempts: 1 } }],
+      ['circuit.threshold', { circuit: { threshold: 1 } }],
       ['http.timeout', { http: { timeout: 1 } }],
       ['http.tls.pfx', { http: { tls: { pfx: 'x' } } }],
       ['resourceLimits.heapMb', { resourceLimits: { heapMb: 1 } }],
@@ -381,6 +457,9 @@ describe('secrets', () => {
     { apiKey: SECRET },
     { handlerData: { key: SECRET, f: () => SECRET } },
     { handlerData: Object.assign(() => SECRET, { key: SECRET }) },
+    { credentials: { key: SECRET, f: () => SECRET } },
+    { credentials: Object.assign(() => SECRET, { key: SECRET }) },
+    { credentials: Symbol(SECRET) },
   ];
 
   it('are neither printed nor kept in the error', () => {
@@ -396,7 +475,13 @@ describe('secrets', () => {
 
 describe('resolveRunOptions', () => {
   it('fills what was left out', () => {
-    const empty = { signal: undefined, onProgress: undefined, idempotent: undefined };
+    const empty = {
+      signal: undefined,
+      onProgress: undefined,
+      progressInterval: undefined,
+      groups: undefined,
+      idempotent: undefined,
+    };
     assert.deepEqual(resolveRunOptions(undefined), empty);
     assert.deepEqual(resolveRunOptions({}), empty);
     assert.ok(Object.isFrozen(resolveRunOptions({})));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { resolveOptions } from '../lib/options.ts';
 import { presets } from '../lib/presets.ts';
+import { resolveOptions } from '../lib/resolve-options.ts';
 
 const CWD = import.meta.dirname;
 

@@ -20,8 +20,8 @@ export interface AttemptHost {
   nowNs(): bigint;
   /** The gate has closed: must this attempt stop before it sends anything (more)? */
   mustStop(isSent: boolean): boolean;
-  /** A request of this attempt has left: the one that its call stands for, or a further one. */
-  onSent(which: 'first' | 'further'): void;
+  /** A request of this attempt leaves: the one that its call stands for, or a further one. */
+  onSent(which: 'first' | 'further', nowNs: bigint): void;
   /** The clock of the timeout stands still while a further token is awaited. */
   onWaiting(): void;
   onWaited(waitedNs: bigint): void;
@@ -36,6 +36,7 @@ export class Attempt implements HandlerContext {
   readonly attempt: number;
   readonly threadId: number;
   readonly state: unknown;
+  readonly credentials: unknown;
   readonly #host: AttemptHost;
   /** Where the built-in handlers listen, without the cost of a signal. */
   [STOP_HOOK]: StopListener | undefined = undefined;
@@ -51,12 +52,21 @@ export class Attempt implements HandlerContext {
   #isAnswered = false;
   #isOver = false;
 
-  constructor(host: AttemptHost, index: number, attempt: number, threadId: number, state: unknown, grant?: Grant) {
+  constructor(
+    host: AttemptHost,
+    index: number,
+    attempt: number,
+    threadId: number,
+    state: unknown,
+    credentials: unknown,
+    grant?: Grant,
+  ) {
     this.#host = host;
     this.index = index;
     this.attempt = attempt;
     this.threadId = threadId;
     this.state = state;
+    this.credentials = credentials;
     if (grant !== undefined) this.#grants.push(grant);
   }
 
@@ -87,8 +97,9 @@ export class Attempt implements HandlerContext {
   sent(): void {
     if (this.#isOver || this.#isSent) return;
     this.#isSent = true;
-    this.#host.onSent('first');
-    this.#grants[0]?.sent(this.#host.nowNs());
+    const nowNs = this.#host.nowNs();
+    this.#host.onSent('first', nowNs);
+    this.#grants[0]?.sent(nowNs);
   }
 
   answered(): void {
@@ -113,8 +124,9 @@ export class Attempt implements HandlerContext {
         if (isSent || this.#isOver) return;
         isSent = true;
         this.#isSent = true;
-        host.onSent('further');
-        grant?.sent(host.nowNs());
+        const nowNs = host.nowNs();
+        host.onSent('further', nowNs);
+        grant?.sent(nowNs);
       },
       answered: () => {
         if (!this.#isOver) grant?.answered(host.nowNs());

@@ -67,6 +67,22 @@ export function buildRequest(item: HttpItem, defaults: RequestDefaults): WireReq
   return { url, method, headers, body };
 }
 
+/**
+ * What every request starts from, with the `headers` of the engine's credentials on top.
+ * @throws ItemError with the code `HANDLER` and `notSent`, without anything of the credentials in its message
+ */
+export function withCredentials(defaults: RequestDefaults, credentials: unknown): RequestDefaults {
+  const own = typeof credentials === 'object' && credentials !== null && 'headers' in credentials;
+  if (!own) return defaults;
+  try {
+    return { baseUrl: defaults.baseUrl, headers: mergeHeaders(credentials.headers, defaults.headers) };
+  } catch {
+    throw refuseItem(
+      'The "headers" of the engine\'s credentials are not valid: an object of header names and strings or lists of them.',
+    );
+  }
+}
+
 function describeKind(item: unknown): string {
   if (typeof item !== 'object' || item === null) return typeof item === 'string' ? 'a string' : describeValue(item);
   return `an object whose "url" is ${describeValue((item as { url?: unknown }).url)}`;

@@ -4,6 +4,7 @@ import { decodeContent, firstHeader, parseBody } from './http-body.ts';
 import { loadClient, readyClient } from './http-client.ts';
 import { FinalResponseError } from './http-errors.ts';
 import { type Answer, exchange } from './http-exchange.ts';
+import { hintsOf } from './http-hints.ts';
 import {
   buildRequest,
   describeTarget,
@@ -11,8 +12,8 @@ import {
   isRedirect,
   redirectRequest,
   type WireRequest,
+  withCredentials,
 } from './http-request.ts';
-import { retryAfterOf } from './http-retry-after.ts';
 import { withTraits } from './traits.ts';
 
 export type {
@@ -37,6 +38,8 @@ export type {
  *   followed is an answer like any other, with its `location`. To another origin go only `accept`, `accept-language`,
  *   `user-agent` and `content-type`.
  *
+ * Headers come from the item, then from the `headers` of `context.credentials`, then from `http.headers`.
+ *
  * Every request says that it accepts anything, and `user-agent: sluicegate`, unless `http.headers` or the item say
  * otherwise. Compression is not asked for, but undone if it comes (gzip, deflate, br).
  *
@@ -47,7 +50,7 @@ export type {
  */
 async function http(item: HttpItem, context: HandlerContext): Promise<HttpValue> {
   const client = readyClient() ?? (await loadClient());
-  let request = buildRequest(item, client);
+  let request = buildRequest(item, withCredentials(client, context.credentials));
   let answer = await exchange(client.dispatcher, request, context, context, client.maxBodyBytes);
   for (let hop = 0; client.maxRedirects > 0; hop++) {
     const location = locationOf(answer);
@@ -100,7 +103,8 @@ async function followOn(
  * - `ok`: everything else, also a redirect that was not followed
  * - `undefined`, for the engine to decide: other errors
  *
- * `retryAfterMs` is there whenever the answer has it.
+ * `retryAfterMs` comes with the first two, if the answer says when. `quotaResetMs` (the answer says that a quota is used
+ * up) and `ignoredHints` come with any verdict; an answer without hints gets the bare verdict, or one without them.
  */
 export function classify(settled: Settled<HttpValue, HttpItem>): Verdict | DetailedVerdict | undefined {
   if (settled.ok) return classifyAnswer(settled.value);
@@ -113,11 +117,14 @@ export function classify(settled: Settled<HttpValue, HttpItem>): Verdict | Detai
 
 function classifyAnswer(value: HttpValue): Verdict | DetailedVerdict {
   const { status } = value;
-  if (status < 400) return 'ok';
-  if (status < 500 && status !== 429) return 'fatal';
-  const retryAfterMs = retryAfterOf(value);
-  const refused = status === 429 || (status === 503 && retryAfterMs !== undefined);
-  return { verdict: refused ? 'rate-limit' : 'retry', retryAfterMs };
+  const hints = hintsOf(value, status === 429);
+  if (status < 500 && status !== 429) {
+    const verdict = status < 400 ? 'ok' : 'fatal';
+    // What a Retry-After says beside these is not about the rate limit.
+    return hints === undefined ? verdict : { ...hints, verdict, retryAfterMs: undefined };
+  }
+  const isRefusal = status === 429 || (status === 503 && hints?.retryAfterMs !== undefined);
+  return { ...hints, verdict: isRefusal ? 'rate-limit' : 'retry' };
 }
 
 /** Once per thread, before the first item: loads the client, so that an option that does not work is found out at once. */

@@ -3,13 +3,15 @@ import type { Grant } from '../lib/limit/limiter.ts';
 import { Ticket, type Waiter } from '../lib/limit/waiter.ts';
 import { type ChunkTask, END, NOT_IDEMPOTENT } from '../lib/protocol.ts';
 import { judge } from '../lib/recover/classify.ts';
-import { read } from '../lib/recover/error-record.ts';
+import { type FailureRecord, read } from '../lib/recover/error-record.ts';
+import type { RecoveryTable } from '../lib/recover/recovery-table.ts';
 import { abortedRecord, starvedRecord, timeoutRecord } from '../lib/recover/stop-records.ts';
+import type { CallCounter } from '../lib/shared/call-ring.ts';
 import type { ControlBlock } from '../lib/shared/control-block.ts';
-import type { Gate } from '../lib/shared/gate.ts';
+import { CAUSE, type Gate } from '../lib/shared/gate.ts';
 import { WORK } from '../lib/shared/layout.ts';
 import { WorkSlot } from '../lib/shared/work-slot.ts';
-import type { Classify, Settled, Verdict } from '../lib/types.ts';
+import type { Classify, Settled } from '../lib/types.ts';
 import { Attempt, type AttemptHost, type StopReason } from './attempt.ts';
 import type { LoadedHandler } from './load-handler.ts';
 import { ReplyBuffer } from './reply-buffer.ts';
@@ -23,16 +25,30 @@ export interface LaneHost {
   readonly threadId: number;
   readonly block: ControlBlock;
   readonly gate: Gate;
+  /** The calls of this thread, second by second. */
+  readonly calls: CallCounter;
   readonly waiter: Waiter | undefined;
   readonly handler: LoadedHandler;
   readonly classifiers: readonly Classify[];
+  readonly table: RecoveryTable;
   readonly timeoutNs: bigint;
   /** Longest wait for a further token. */
   readonly acquireTimeoutNs: bigint;
   /** Whether a rate-limit event aborts what is in flight. */
   readonly cancelsInFlight: boolean;
-  /** The upstream refused a request of this generation. */
-  closeGate(generation: number, retryAfterMs: number | undefined, nowNs: bigint): void;
+  /** Is there sense in new credentials for an item that has got some so often already? */
+  mayRefresh(record: FailureRecord, refreshes: number): boolean;
+  /** Something happened to a request of this generation after which no further one may start. */
+  closeGate(generation: number, cause: number, quietMs: number | undefined, nowNs: bigint): void;
+  /** The upstream says that its quota is used up for so long. Returns that, if it can be believed. */
+  believeQuota(quotaResetMs: number | undefined, ignoredHints: number | undefined): number | undefined;
+  /** An answer that says so closes the gate. */
+  readonly obeysQuota: boolean;
+  /** For the circuit breaker. */
+  countSuccess(): void;
+  countFailure(record: FailureRecord, generation: number, nowNs: bigint): void;
+  /** The lane is done with a chunk. */
+  publishCounts(nowNs: bigint): void;
   /** Let finished ends be sent soon, if the chunk takes long. */
   flushSoon(): void;
   /** Call `timeOut` when this deadline has passed and still stands. */
@@ -53,6 +69,7 @@ export class Lane implements AttemptHost {
   /** Set while the item in work waits for its tokens and was told to stop. */
   #stoppedWaiting: StopReason | undefined;
   #isIdempotent = true;
+  #refreshes = 0;
   /** When the attempt in work has had its time; 0 while there is none. */
   deadlineNs = 0n;
   #pausedDeadlineNs = 0n;
@@ -86,12 +103,17 @@ export class Lane implements AttemptHost {
     return this.#chunk !== undefined && this.#thread.gate.isOpenFor(this.#chunk.generation);
   }
 
-  onSent(which: 'first' | 'further'): void {
+  onSent(which: 'first' | 'further', nowNs: bigint): void {
     const slot = this.#slot;
     if (slot === undefined) return;
     slot.work |= WORK.sent;
     // The call of a handler that need not say when it sends was counted as its first request already.
-    if (which === 'further' || this.#thread.handler.traits.reportsSent) slot.countSent();
+    if (which === 'further' || this.#thread.handler.traits.reportsSent) this.#countCall(slot, nowNs);
+  }
+
+  #countCall(slot: WorkSlot, nowNs: bigint): void {
+    slot.countSent();
+    this.#thread.calls.count(nowNs);
   }
 
   onWaiting(): void {
@@ -113,12 +135,12 @@ export class Lane implements AttemptHost {
     if (this.#reply?.isPending) this.#reply.flush();
   }
 
-  /** A rate-limit event: stop what may be stopped of any generation below this one. */
-  stopBelow(generation: number): void {
+  /** The gate was closed: stop what has not started of any generation below this one, and maybe what is in flight. */
+  stopBelow(generation: number, cancels: boolean): void {
     const chunk = this.#chunk;
     if (chunk === undefined || ((chunk.generation - generation) | 0) >= 0) return;
     if (this.#attempt === undefined) this.#stopWaiting('CANCELLED');
-    else if (this.#isIdempotent && this.#thread.cancelsInFlight) Attempt.stop(this.#attempt, 'CANCELLED');
+    else if (this.#isIdempotent && cancels) Attempt.stop(this.#attempt, 'CANCELLED');
   }
 
   /** The user aborted a batch. */
@@ -162,7 +184,9 @@ export class Lane implements AttemptHost {
     this.#chunk = undefined;
     this.#slot = undefined;
     this.#reply = undefined;
-    reply.flush(true, Number(this.nowNs() - startedNs) / 1e6);
+    const endedNs = this.nowNs();
+    this.#thread.publishCounts(endedNs);
+    reply.flush(true, Number(endedNs - startedNs) / 1e6);
   }
 
   async #runItem(chunk: ChunkTask, slot: WorkSlot, reply: ReplyBuffer, position: number): Promise<void> {
@@ -170,6 +194,7 @@ export class Lane implements AttemptHost {
     const item = chunk.items[position];
     const isIdempotent = mayRunTwice(item, chunk, handler.traits);
     this.#isIdempotent = isIdempotent;
+    this.#refreshes = chunk.refreshes?.[position] ?? 0;
     const marks = isIdempotent ? WORK.idempotent : 0;
     slot.work = WORK.waiting | marks;
 
@@ -208,12 +233,13 @@ export class Lane implements AttemptHost {
       chunk.attempts?.[position] ?? 1,
       this.#thread.threadId,
       handler.state,
+      chunk.credentials,
       grant,
     );
     this.#attempt = attempt;
     this.#isAcquiring = false;
     const { reportsSent } = handler.traits;
-    if (!reportsSent) slot.countSent();
+    if (!reportsSent) this.#countCall(slot, startNs);
     slot.work = WORK.called | marks | (reportsSent ? 0 : WORK.sent);
     this.#setDeadline(startNs + timeoutNs);
 
@@ -261,25 +287,44 @@ export class Lane implements AttemptHost {
       if (this.#isAcquiring) {
         return { end: END.retry, value: starvedRecord(Number(thread.acquireTimeoutNs) / 1e6, isSent) };
       }
-      return { end: END.retry, value: timeoutRecord(Number(thread.timeoutNs) / 1e6, isSent) };
+      const record = timeoutRecord(Number(thread.timeoutNs) / 1e6, isSent);
+      this.#countFailure(record, chunk, endNs);
+      return { end: END.retry, value: record };
     }
 
     const notSent = !settled.ok && ((reportsSent && !isSent) || read(settled.error, 'notSent') === true);
-    const judgement = judge(settled, thread.classifiers, isSent && !notSent);
-    const isAnswer = settled.ok ? !isGatewayWord(settled.value, judgement.verdict) : judgement.verdict === 'rate-limit';
+    const judgement = judge(settled, thread.classifiers, isSent && !notSent, thread.table);
+    const isAnswer = settled.ok
+      ? judgement.verdict === 'ok' || !isGatewayWord(settled.value)
+      : judgement.verdict === 'rate-limit';
     this.#settle(attempt, isAnswer ? 'answered' : notSent ? 'notSent' : 'abandoned', endNs);
 
-    switch (judgement.verdict) {
-      case 'ok':
-        return { end: END.ok, value: settled.ok ? settled.value : undefined };
-      case 'rate-limit':
-        thread.closeGate(chunk.generation, judgement.record.retryAfterMs, endNs);
-        return { end: END.refused, value: judgement.record };
-      case 'retry':
-        return { end: END.retry, value: judgement.record };
-      case 'fatal':
-        return { end: END.fatal, value: judgement.record };
+    const quietMs = thread.believeQuota(judgement.quotaResetMs, judgement.ignoredHints);
+    if (judgement.verdict === 'rate-limit') {
+      const { record } = judgement;
+      // The hints of a refusal always count. The draft of the RateLimit fields: Retry-After takes precedence.
+      if (record.retryAfterMs === undefined && quietMs !== undefined) record.retryAfterMs = quietMs;
+      thread.closeGate(chunk.generation, CAUSE.refused, record.retryAfterMs, endNs);
+      this.#countFailure(record, chunk, endNs);
+      return { end: END.refused, value: record };
     }
+    if (quietMs !== undefined && thread.obeysQuota) thread.closeGate(chunk.generation, CAUSE.quota, quietMs, endNs);
+    if (judgement.verdict === 'ok') {
+      if (!chunk.isProbe) thread.countSuccess();
+      return { end: END.ok, value: settled.ok ? settled.value : undefined };
+    }
+    const { record, verdict } = judgement;
+    this.#countFailure(record, chunk, endNs);
+    if (verdict === 'stale' && thread.mayRefresh(record, this.#refreshes)) {
+      thread.closeGate(chunk.generation, CAUSE.credentials, undefined, endNs);
+      return { end: END.stale, value: record };
+    }
+    return { end: verdict === 'retry' ? END.retry : END.fatal, value: record };
+  }
+
+  /** Probes are judged on the main thread. */
+  #countFailure(record: FailureRecord, chunk: ChunkTask, nowNs: bigint): void {
+    if (!chunk.isProbe) this.#thread.countFailure(record, chunk.generation, nowNs);
   }
 
   #settle(attempt: Attempt, how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): void {
@@ -300,8 +345,8 @@ function mayRunTwice(item: unknown, chunk: ChunkTask, traits: HandlerTraits): bo
 }
 
 /** A gateway that got no answer proves nothing about what is behind it: the request may still be counted later. */
-function isGatewayWord(value: unknown, verdict: Verdict): boolean {
-  const status = verdict === 'ok' ? undefined : read(value, 'status');
+function isGatewayWord(value: unknown): boolean {
+  const status = read(value, 'status');
   return status === 502 || status === 504;
 }
 

@@ -3,8 +3,12 @@ import { Limiter } from '../lib/limit/limiter.ts';
 import { nsFromMs } from '../lib/limit/plan.ts';
 import { Waiter } from '../lib/limit/waiter.ts';
 import type { Broadcast, ChunkTask, ThreadMessage, ThreadSetup } from '../lib/protocol.ts';
+import type { FailureRecord } from '../lib/recover/error-record.ts';
+import { RecoveryTable } from '../lib/recover/recovery-table.ts';
+import { CallCounter } from '../lib/shared/call-ring.ts';
+import { CircuitCounters } from '../lib/shared/circuit-counters.ts';
 import { type ControlBlock, openControlBlock } from '../lib/shared/control-block.ts';
-import { Gate } from '../lib/shared/gate.ts';
+import { CAUSE, Gate } from '../lib/shared/gate.ts';
 import { recordMs } from '../lib/shared/latency.ts';
 import type { Classify } from '../lib/types.ts';
 import { Lane, type LaneHost } from './lane.ts';
@@ -20,9 +24,12 @@ export class Thread implements LaneHost {
   readonly threadId = threadId;
   readonly block: ControlBlock;
   readonly gate: Gate;
+  readonly calls: CallCounter;
   readonly waiter: Waiter | undefined;
   readonly handler: LoadedHandler;
   readonly classifiers: readonly Classify[];
+  readonly table: RecoveryTable;
+  readonly obeysQuota: boolean;
   readonly timeoutNs: bigint;
   readonly acquireTimeoutNs: bigint;
   readonly cancelsInFlight: boolean;
@@ -31,6 +38,9 @@ export class Thread implements LaneHost {
   readonly #channel: BroadcastChannel;
   readonly #lanes: Lane[];
   readonly #idle: Lane[];
+  readonly #circuit: CircuitCounters | undefined;
+  /** Successes that the other threads do not know of yet. */
+  #successes = 0;
   readonly #queue: { readonly chunk: ChunkTask; readonly done: () => void }[] = [];
   #lastTurnNs = 0n;
   #turn: Promise<void> | undefined;
@@ -43,8 +53,12 @@ export class Thread implements LaneHost {
     this.#port = port;
     this.handler = handler;
     this.classifiers = [handler.classify, handler.traits.classify].filter((classify) => classify !== undefined);
+    this.table = new RecoveryTable(setup.recovery);
+    this.obeysQuota = setup.obeysQuota;
     this.block = openControlBlock(setup.buffer, setup.layout);
     this.gate = new Gate(this.block);
+    this.calls = new CallCounter(this.block, setup.place);
+    this.#circuit = setup.circuit && new CircuitCounters(this.block, setup.circuit);
     this.waiter = setup.limits.length > 0 ? new Waiter(new Limiter(this.block, setup.limits, threadId)) : undefined;
     this.timeoutNs = nsFromMs(setup.timeoutMs);
     this.acquireTimeoutNs = nsFromMs(setup.acquireTimeoutMs);
@@ -86,15 +100,53 @@ export class Thread implements LaneHost {
     return this.#turn;
   }
 
-  /** The upstream refused a request of this generation: close the gate, and be the first to tell everybody. */
-  closeGate(generation: number, retryAfterMs: number | undefined, nowNs: bigint): void {
-    if (retryAfterMs !== undefined) this.gate.pauseUntil(nowNs + nsFromMs(retryAfterMs));
-    if (!this.gate.close(generation)) return;
-    const closed = this.gate.generation;
-    this.#channel.postMessage({ kind: 'gate', generation: closed } satisfies Broadcast);
-    this.#port.postMessage({ kind: 'limited', generation: closed } satisfies ThreadMessage);
+  /** After this no further request of this generation may start: close the gate, and be the first to tell everybody. */
+  closeGate(generation: number, cause: number, quietMs: number | undefined, nowNs: bigint): void {
+    const next = (generation + 1) | 0;
+    if (quietMs !== undefined) this.gate.pauseUntil(nowNs + nsFromMs(quietMs));
+    const isKnown = (this.gate.causesOf(next) & cause) !== 0;
+    const isFirst = this.gate.close(generation, cause);
+    // A refusal stops what another cause has let finish.
+    const isFirstRefusal = cause === CAUSE.refused && !isKnown && this.gate.generation === next;
+    if (!isFirst && !isFirstRefusal) return;
+    const cancels = cause === CAUSE.refused && this.cancelsInFlight;
+    this.#channel.postMessage({ kind: 'gate', generation: next, cancels } satisfies Broadcast);
+    this.#port.postMessage({ kind: 'limited', generation: next } satisfies ThreadMessage);
     // A channel does not deliver to its own sender.
-    this.#stopBelow(closed);
+    this.#stopBelow(next, cancels);
+  }
+
+  believeQuota(quotaResetMs: number | undefined, ignoredHints = 0): number | undefined {
+    const isTooLong = quotaResetMs !== undefined && quotaResetMs > this.#setup.maxRetryAfterMs;
+    const ignored = ignoredHints + (isTooLong ? 1 : 0);
+    if (ignored > 0) this.gate.ignoreHints(ignored);
+    return isTooLong ? undefined : quotaResetMs;
+  }
+
+  mayRefresh(record: FailureRecord, refreshes: number): boolean {
+    const { canRefresh, maxAttempts } = this.#setup;
+    // Its last attempt would get nothing from them, and asking may be dear.
+    return canRefresh && refreshes + 1 < (this.table.find(record).rule.maxAttempts ?? maxAttempts);
+  }
+
+  countSuccess(): void {
+    if (this.#circuit === undefined) return;
+    this.#circuit.endRow();
+    this.#successes++;
+  }
+
+  countFailure(record: FailureRecord, generation: number, nowNs: bigint): void {
+    const circuit = this.#circuit;
+    if (circuit === undefined || !this.table.countsForCircuit(record, this.#setup.circuit?.countRateLimits)) return;
+    this.publishCounts(nowNs);
+    if (circuit.addFailure(nowNs)) this.closeGate(generation, CAUSE.circuit, undefined, nowNs);
+  }
+
+  /** Successes are told chunk by chunk: for one item, what others must see at once is only that a row has ended. */
+  publishCounts(nowNs: bigint): void {
+    if (this.#successes === 0) return;
+    this.#circuit?.addSuccesses(this.#successes, nowNs);
+    this.#successes = 0;
   }
 
   /** Let a lane's finished ends be sent soon, if its chunk takes long. */
@@ -139,12 +191,12 @@ export class Thread implements LaneHost {
   }
 
   #hear(message: Broadcast): void {
-    if (message.kind === 'gate') this.#stopBelow(message.generation);
+    if (message.kind === 'gate') this.#stopBelow(message.generation, message.cancels);
     else for (const lane of this.#lanes) lane.stopBatch(message.batch);
   }
 
-  #stopBelow(generation: number): void {
-    for (const lane of this.#lanes) lane.stopBelow(generation);
+  #stopBelow(generation: number, cancels: boolean): void {
+    for (const lane of this.#lanes) lane.stopBelow(generation, cancels);
   }
 }
 

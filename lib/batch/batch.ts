@@ -1,17 +1,19 @@
 import type { ErrorCode } from '../errors.ts';
 import { END, NOT_IDEMPOTENT } from '../protocol.ts';
 import type { FailureRecord } from '../recover/error-record.ts';
+import type { RecoveryTable } from '../recover/recovery-table.ts';
 import { abortedRecord } from '../recover/stop-records.ts';
-import { LatencyMeter } from '../shared/latency.ts';
 import { WORK } from '../shared/layout.ts';
 import type { WorkSlot } from '../shared/work-slot.ts';
-import type { Outcome } from '../types.ts';
+import type { ErrorRecord, LocalizedText, Outcome } from '../types.ts';
 import { type ChunkSizing, INITIAL_SIZING } from './chunk-size.ts';
-import { decide, type RetryRules, refusedForGood } from './decide.ts';
+import { decide, type RetryRules, refusedForGood, rulesFor } from './decide.ts';
 import { DelayQueue } from './delay-queue.ts';
-import { type Progress, ThroughputMeter } from './progress.ts';
+import { Feeder, type GroupReport, type GroupRules } from './feeder.ts';
+import { Milestones, type Progress } from './progress.ts';
 import { Rounds } from './rounds.ts';
 import type { BatchSummary } from './summary.ts';
+import { Tally } from './tally.ts';
 import { entryAt, type Work, type WorkItem, WorkQueue } from './work-queue.ts';
 
 /** Where the outcomes of a batch go. */
@@ -30,11 +32,28 @@ export interface BatchOptions {
   readonly hasLimits: boolean;
   readonly nowMs: () => number;
   readonly random: () => number;
+  /** What errors mean, and what is done about them. */
+  readonly table: RecoveryTable;
+  readonly locale: keyof LocalizedText;
+  /** By how much backoffs are longer than usual. */
+  readonly stretch: () => number;
   readonly onProgress: ((progress: Progress) => void) | undefined;
+  /** Progress is reported each time that so many more items are done; undefined: now and then. */
+  readonly progressInterval: number | undefined;
+  /** Hand items out in groups; undefined: all at once. */
+  readonly groups: GroupRules | undefined;
+  /** Called for every group that is done. */
+  readonly onGroup: (group: GroupReport) => void;
+  /** Called when progress is to be reported because of `progressInterval`. */
+  readonly onMilestone: (batch: Batch) => void;
+  /** Called when `releaseDue` is to be called after so long. */
+  readonly onWait: (delayMs: number) => void;
   /** Called whenever the batch has more to hand out. */
   readonly onWork: (batch: Batch) => void;
   /** Called for every attempt that will be made again. */
   readonly onRetry: (entry: WorkItem, record: FailureRecord, delayMs: number) => void;
+  /** Called for every item that fails for good. */
+  readonly onFailure: (index: number, error: ErrorRecord) => void;
 }
 
 /** Work of the batch that is with a thread. */
@@ -59,7 +78,7 @@ interface AttemptTimes {
 }
 
 /** Codes of items that were not tried, or not to the end. */
-const NEVER_RUN: ReadonlySet<ErrorCode> = new Set(['ABORTED', 'RATE_LIMITED']);
+const NEVER_RUN: ReadonlySet<ErrorCode> = new Set(['ABORTED', 'RATE_LIMITED', 'CIRCUIT_OPEN', 'CREDENTIALS']);
 
 const NOT_RUN: AttemptTimes = { waitMs: 0, durationMs: 0, threadId: -1 };
 
@@ -69,6 +88,8 @@ export class Batch {
   readonly idempotent: boolean | undefined;
   readonly rules: RetryRules;
   readonly onProgress: ((progress: Progress) => void) | undefined;
+  /** If progress is reported as items are done, and not as time goes by. */
+  readonly milestones: Milestones | undefined;
   readonly queue: WorkQueue;
   readonly delayed = new DelayQueue<WorkItem>();
   /** Lost with their thread: to be run alone. */
@@ -78,23 +99,21 @@ export class Batch {
   sizing: ChunkSizing = INITIAL_SIZING;
   rounds = 1;
   isAborted = false;
+  /** Which opening of the circuit breaker its items have waited for, since that was closed last; 0: none. */
+  waitedForOpening = 0;
   isOver = false;
   /** Called once when the batch is over, however it ended. */
   onOver: (() => void) | undefined;
   /** How many items there are; undefined while a source may bring more. */
   total: number | undefined;
-  #succeeded = 0;
-  #failed = 0;
   readonly #options: BatchOptions;
   readonly #sink: OutcomeSink;
-  readonly #startedMs: number;
-  #endedMs: number | undefined;
-  readonly #errors: Partial<Record<ErrorCode, number>> = {};
+  readonly #tally: Tally;
   /** With scope 'batch' only. */
   #rounds: Rounds | undefined;
-  readonly #waits = new LatencyMeter();
-  readonly #services = new LatencyMeter();
-  readonly #meter = new ThroughputMeter();
+  /** The round in which the group in work began. */
+  #firstRound = 1;
+  readonly #feeder: Feeder | undefined;
 
   constructor(options: BatchOptions) {
     this.#options = options;
@@ -104,9 +123,10 @@ export class Batch {
     this.onProgress = options.onProgress;
     this.#sink = options.sink;
     this.queue = new WorkQueue(() => options.onWork(this));
-    this.#startedMs = options.nowMs();
-    // Without this first sample, what is done before the first report would not count as throughput.
-    this.#meter.sample(this.#startedMs, 0);
+    const nowMs = options.nowMs();
+    this.#tally = new Tally(nowMs);
+    this.#feeder = options.groups && new Feeder(this.queue, options.groups, nowMs);
+    this.milestones = options.progressInterval === undefined ? undefined : new Milestones(options.progressInterval);
   }
 
   /** Give it all its items at once. */
@@ -117,11 +137,21 @@ export class Batch {
   }
 
   get failed(): number {
-    return this.#failed;
+    return this.#tally.failed;
+  }
+
+  /** How long it has run, or did. */
+  get elapsedMs(): number {
+    return this.#tally.elapsedMs(this.#options.nowMs());
+  }
+
+  /** Its items are handed out in groups. */
+  get hasGroups(): boolean {
+    return this.#feeder !== undefined;
   }
 
   get done(): number {
-    return this.#succeeded + this.#failed;
+    return this.#tally.done;
   }
 
   /** Items that are neither done nor in a lane. */
@@ -129,11 +159,22 @@ export class Batch {
     return this.queue.size;
   }
 
+  /** Items that wait for the group before theirs. */
+  get held(): number {
+    return this.queue.held;
+  }
+
+  /** When `releaseDue` has something to do; undefined if it never has. */
+  get nextDueMs(): number | undefined {
+    const dueMs = Math.min(this.delayed.nextDueMs ?? Infinity, this.#feeder?.dueMs ?? Infinity);
+    return dueMs === Infinity ? undefined : dueMs;
+  }
+
   /** An item succeeded. */
   succeed(index: number, attempts: number, value: unknown, times: AttemptTimes, keep: boolean): void {
     const { waitMs, durationMs, threadId } = times;
-    this.#succeeded++;
     this.#record(times);
+    this.#feeder?.noteSuccess(durationMs);
     this.#put({ ok: true, index, value, attempts, waitMs, durationMs, threadId }, keep);
   }
 
@@ -145,15 +186,20 @@ export class Batch {
     // A success of an earlier round is not given up because a later round did not get so far.
     const earlier = NEVER_RUN.has(record.code) ? this.#rounds?.earlierSuccess(index) : undefined;
     if (earlier !== undefined) {
-      this.#succeeded++;
       this.#put(earlier, false);
       return;
     }
-    const error = { ...record, attempts, possiblyExecuted: record.possiblyExecuted || entry.possiblyExecuted };
-    this.#failed++;
-    this.#errors[error.code] = (this.#errors[error.code] ?? 0) + 1;
+    const { locale, onFailure, table } = this.#options;
+    const error = {
+      ...record,
+      ...table.describe(record, locale),
+      attempts,
+      possiblyExecuted: record.possiblyExecuted || entry.possiblyExecuted,
+    };
     if (threadId !== -1) this.#record(times);
     this.#put({ ok: false, index, error, attempts, waitMs, durationMs, threadId }, keep);
+    // One that starts over may still make it.
+    if (this.#rounds === undefined) onFailure(index, error);
   }
 
   /** An attempt ended otherwise than with success: decide what becomes of the item. */
@@ -162,19 +208,24 @@ export class Batch {
     const record = value as FailureRecord | undefined;
     const isIdempotent = (end & NOT_IDEMPOTENT) === 0;
     const kind = end & ~NOT_IDEMPOTENT;
-    const decision = decide(kind, record, isIdempotent, entry, this.rules, this.#options.random());
+    if (kind === END.refused) this.#feeder?.noteRefusal();
+    else if (kind === END.retry) this.#feeder?.noteFailedAttempt();
+    const { random, stretch, table } = this.#options;
+    const rules = record === undefined ? this.rules : rulesFor(table.find(record), this.rules);
+    const decision = decide(kind, record, isIdempotent, entry, rules, random(), stretch());
     if (decision.next === 'fail') {
       this.fail(entry, decision.record, times, !isIdempotent && kind !== END.refused);
     } else if (this.isAborted) {
       this.fail(entry, abortedRecord(false), times);
     } else if (decision.next === 'front') {
+      // Refused because of its credentials: the one attempt that counts and is made again without a wait of its own.
+      if (kind === END.stale) this.#noteRetry(entry, record, 0);
       this.queue.putBack([entry]);
     } else if (decision.next === 'last') {
       this.queue.putLast(entry);
     } else {
-      this.counts.retried++;
       this.delayed.push(this.#options.nowMs() + decision.delayMs, entry);
-      if (record !== undefined) this.#options.onRetry(entry, record, decision.delayMs);
+      this.#noteRetry(entry, record, decision.delayMs);
     }
   }
 
@@ -185,16 +236,18 @@ export class Batch {
     else this.queue.putBack(entries);
   }
 
-  /** Move what has waited long enough to the queue. */
+  /** Move what has waited long enough to the queue, and feed the next group if it is due. */
   releaseDue(): void {
-    this.queue.putBack(this.delayed.takeDue(this.#options.nowMs()));
+    const nowMs = this.#options.nowMs();
+    this.queue.putBack(this.delayed.takeDue(nowMs));
+    if (this.#feeder?.feedDue(this.done, this.failed, nowMs)) this.#firstRound = this.rounds;
   }
 
   /** The user's abort: what no lane has claimed ends now. */
   abort(): void {
     if (this.isOver || this.isAborted) return;
     this.isAborted = true;
-    const left = this.#takeAllWaiting();
+    const left = [...this.#takeAllWaiting(), ...this.#takeHeld()];
     for (const chunk of this.chunks) for (const entry of chunk.takeBackUnclaimed()) left.push(entry);
     for (const entry of left) this.fail(entry, abortedRecord(false));
   }
@@ -213,26 +266,29 @@ export class Batch {
 
   /** Every item that is not done ends with this record. Used between barrier and going on, when nothing is out. */
   failUnfinished(record: FailureRecord): void {
-    for (const entry of this.#takeAllWaiting()) this.fail(entry, record);
+    for (const entry of [...this.#takeAllWaiting(), ...this.#takeHeld()]) this.fail(entry, record);
   }
 
   /**
    * After a rate-limit event, with scope 'batch': start over, or give up after the last round. What must not be sent
-   * twice and is finished stays finished.
+   * twice and is finished stays finished. With groups, all of it is about the group in work, each with its own rounds:
+   * earlier ones are done, and later ones have not begun.
    */
   startOver(): void {
     if (this.#rounds === undefined || this.isOver) return;
-    if (this.rounds >= this.rules.maxAttempts) {
-      this.failUnfinished(refusedForGood(undefined, `${this.rounds} rounds ended in a rate-limit error`));
+    const rounds = this.rounds - this.#firstRound + 1;
+    if (rounds >= this.rules.maxAttempts) {
+      const record = refusedForGood(undefined, `${rounds} rounds ended in a rate-limit error`);
+      for (const entry of this.#takeAllWaiting()) this.fail(entry, record);
       return;
     }
     this.rounds++;
     const again = this.#takeAllWaiting();
     for (const { index, item, outcome } of this.#rounds.restart()) {
-      if (outcome.ok) this.#succeeded--;
-      else this.#forgetFailure(outcome.error.code);
-      again.push({ index, item, attempts: 0, refusals: 0, possiblyExecuted: false, sendFailures: 0 });
+      this.#tally.forget(outcome);
+      again.push({ index, item, attempts: 0, refusals: 0, refreshes: 0, possiblyExecuted: false, sendFailures: 0 });
     }
+    this.milestones?.goBack(this.done);
     this.queue.putBack(again);
   }
 
@@ -244,20 +300,22 @@ export class Batch {
     this.#sink.end(error);
   }
 
-  /** Close the batch if every item has its outcome. */
+  /** Close the batch if every item has its outcome; with groups, the group in work if all of its items have. */
   endIfDone(): boolean {
-    if (this.isOver || this.total === undefined || this.done < this.total) return false;
+    if (this.isOver) return false;
+    const isLast = this.total !== undefined && this.done >= this.total;
+    this.#endGroupIfDone(isLast);
+    if (!isLast) return false;
     this.isOver = true;
-    this.#endedMs = this.#options.nowMs();
+    this.#tally.end(this.#options.nowMs());
     for (const chunk of this.chunks) chunk.foldCounts();
-    if (this.#rounds !== undefined) for (const outcome of this.#rounds.outcomes) this.#sink.put(outcome);
+    this.#giveOutcomes();
     this.onOver?.();
     this.#sink.end();
     return true;
   }
 
   progress(isPaused: boolean): Progress {
-    const nowMs = this.#options.nowMs();
     let inFlight = 0;
     let waiting = 0;
     for (const { slot } of this.chunks) {
@@ -265,69 +323,58 @@ export class Batch {
       if ((work & WORK.called) !== 0) inFlight++;
       else if ((work & WORK.waiting) !== 0) waiting++;
     }
-    const { done } = this;
-    const throughputPerSecond = this.#meter.sample(nowMs, done);
-    const left = this.total === undefined ? undefined : this.total - done;
-    return {
-      total: this.total,
-      done,
-      succeeded: this.#succeeded,
-      failed: this.#failed,
-      inFlight,
-      waiting,
-      throughputPerSecond,
-      elapsedMs: nowMs - this.#startedMs,
-      timeLeftMs:
-        left === 0
-          ? 0
-          : left === undefined || throughputPerSecond === 0
-            ? undefined
-            : (left * 1e3) / throughputPerSecond,
-      rounds: this.rounds,
-      isPaused,
-    };
+    const counts = this.#tally.progress(this.#options.nowMs(), this.total);
+    return { ...counts, inFlight, waiting, rounds: this.rounds, isPaused };
   }
 
   summary(): BatchSummary {
-    const total = this.done;
-    const elapsedMs = (this.#endedMs ?? this.#options.nowMs()) - this.#startedMs;
-    return {
-      total,
-      succeeded: this.#succeeded,
-      failed: this.#failed,
-      errorRate: total === 0 ? 0 : this.#failed / total,
-      errors: { ...this.#errors },
-      rounds: this.rounds,
-      rateLimitEvents: this.counts.rateLimitEvents,
-      refused: this.counts.refused,
-      cancelled: this.counts.cancelled,
-      retried: this.counts.retried,
-      requestsSent: this.counts.sent,
-      elapsedMs,
-      throughputPerSecond: elapsedMs > 0 ? (total * 1e3) / elapsedMs : 0,
-      waitMs: this.#waits.latency,
-      durationMs: this.#services.latency,
-    };
+    return this.#tally.summary(this.#options.nowMs(), { ...this.counts, rounds: this.rounds });
+  }
+
+  #noteRetry(entry: WorkItem, record: FailureRecord | undefined, delayMs: number): void {
+    this.counts.retried++;
+    if (record !== undefined) this.#options.onRetry(entry, record, delayMs);
   }
 
   #put(outcome: Outcome, keep: boolean): void {
+    this.#tally.count(outcome);
     if (this.#rounds === undefined) this.#sink.put(outcome);
     else this.#rounds.put(outcome, keep);
+    if (this.milestones?.reach(this.done)) this.#options.onMilestone(this);
   }
 
-  #forgetFailure(code: ErrorCode): void {
-    this.#failed--;
-    const left = (this.#errors[code] ?? 1) - 1;
-    if (left === 0) delete this.#errors[code];
-    else this.#errors[code] = left;
+  #endGroupIfDone(isLast: boolean): void {
+    const feeder = this.#feeder;
+    if (feeder === undefined || feeder.dueMs !== undefined) return;
+    const nowMs = this.#options.nowMs();
+    const report = feeder.settle(this.done, this.failed, isLast, nowMs);
+    if (feeder.dueMs === undefined) return;
+    this.#giveOutcomes();
+    if (!isLast) this.#options.onWait(feeder.dueMs - nowMs);
+    if (report !== undefined) this.#options.onGroup(report);
   }
 
+  /** What was held back because a later round might change it. */
+  #giveOutcomes(): void {
+    for (const outcome of this.#rounds?.takeOutcomes() ?? []) {
+      this.#sink.put(outcome);
+      if (!outcome.ok) this.#options.onFailure(outcome.index, outcome.error);
+    }
+  }
+
+  /** What was never fed, to fail with the whole batch. */
+  #takeHeld(): WorkItem[] {
+    const held = this.queue.takeHeld();
+    this.#feeder?.noteUnfed(held.length);
+    return held;
+  }
+
+  /** All that waits, but not what was never fed. */
   #takeAllWaiting(): WorkItem[] {
     return [...this.queue.takeAll(), ...this.delayed.takeAll(), ...this.lost.splice(0)];
   }
 
   #record(times: AttemptTimes): void {
-    this.#services.record(times.durationMs);
-    if (this.#options.hasLimits) this.#waits.record(times.waitMs);
+    this.#tally.time(this.#options.hasLimits ? times.waitMs : undefined, times.durationMs);
   }
 }

@@ -1,9 +1,6 @@
-import type { ThreadHandle } from '../pool/thread-pool.ts';
 import type { ControlBlock } from '../shared/control-block.ts';
 import { WorkSlot } from '../shared/work-slot.ts';
-import type { Batch } from './batch.ts';
 import { Chunk } from './chunk.ts';
-import type { Work } from './work-queue.ts';
 
 /** Everything that is with threads: the chunks, and the work slots in shared memory that they use. */
 export class ChunkTable {
@@ -35,7 +32,7 @@ export class ChunkTable {
   }
 
   /** Note that work goes to a thread. */
-  open(batch: Batch, work: Work, thread: ThreadHandle, generation: number, isAlone: boolean, sentAtMs: number): Chunk {
+  open(fields: Pick<Chunk, 'batch' | 'work' | 'thread' | 'generation' | 'isAlone' | 'isProbe' | 'sentAtMs'>): Chunk {
     const slotNumber = this.#freeSlots.pop();
     const slot = slotNumber === undefined ? undefined : this.#slots[slotNumber];
     // There are as many slots as chunks that all threads may have, lanes and reserve together.
@@ -43,10 +40,10 @@ export class ChunkTable {
     slot.reset();
     const id = this.#nextId;
     this.#nextId = (id + 1) | 0;
-    const chunk = new Chunk({ id, batch, thread, work, generation, slotNumber, slot, isAlone, sentAtMs });
+    const chunk = new Chunk({ ...fields, id, slotNumber, slot });
     this.#chunks.set(id, chunk);
-    batch.chunks.add(chunk);
-    thread.load++;
+    chunk.batch.chunks.add(chunk);
+    chunk.thread.load++;
     return chunk;
   }
 

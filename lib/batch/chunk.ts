@@ -14,6 +14,8 @@ export class Chunk implements OutstandingWork {
   readonly slotNumber: number;
   readonly slot: WorkSlot;
   readonly isAlone: boolean;
+  /** The circuit is half-open: its item is to find out if it may close. */
+  readonly isProbe: boolean;
   readonly sentAtMs: number;
   /** Items of it that are the thread's to do; smaller once the tail was taken back. */
   end: number;
@@ -28,7 +30,7 @@ export class Chunk implements OutstandingWork {
   constructor(
     fields: Pick<
       Chunk,
-      'id' | 'batch' | 'thread' | 'work' | 'generation' | 'slotNumber' | 'slot' | 'isAlone' | 'sentAtMs'
+      'id' | 'batch' | 'thread' | 'work' | 'generation' | 'slotNumber' | 'slot' | 'isAlone' | 'isProbe' | 'sentAtMs'
     >,
   ) {
     this.id = fields.id;
@@ -39,12 +41,13 @@ export class Chunk implements OutstandingWork {
     this.slotNumber = fields.slotNumber;
     this.slot = fields.slot;
     this.isAlone = fields.isAlone;
+    this.isProbe = fields.isProbe;
     this.sentAtMs = fields.sentAtMs;
     this.end = fields.work.items.length;
   }
 
   /** The message that brings it to its thread. */
-  toTask(): ChunkTask {
+  toTask(credentials: unknown): ChunkTask {
     const { entries } = this.work;
     return {
       kind: 'chunk',
@@ -55,8 +58,11 @@ export class Chunk implements OutstandingWork {
       first: this.work.first,
       indices: entries?.map((entry) => entry.index),
       attempts: entries?.map((entry) => entry.attempts + 1),
+      refreshes: entries?.some((entry) => entry.refreshes > 0) ? entries.map((entry) => entry.refreshes) : undefined,
       items: this.work.items,
       idempotent: this.batch.idempotent,
+      credentials,
+      isProbe: this.isProbe,
     };
   }
 

@@ -1,6 +1,7 @@
 import { END } from '../protocol.ts';
 import { type BackoffOptions, backoffMs } from '../recover/backoff.ts';
 import type { FailureRecord } from '../recover/error-record.ts';
+import type { FoundRule } from '../recover/recovery-table.ts';
 import type { WorkItem } from './work-queue.ts';
 
 /** The rules of trying again. */
@@ -9,6 +10,19 @@ export interface RetryRules extends BackoffOptions {
   readonly maxAttempts: number;
   readonly maxRefusals: number;
   readonly maxRetryAfterMs: number;
+}
+
+/** What the rule for an error makes of the rules of trying again. */
+export function rulesFor({ rule, isUsers }: FoundRule, rules: RetryRules): RetryRules {
+  const isFinal = isUsers && rule.actions.includes('fail-fast');
+  const maxAttempts = isFinal ? 1 : rule.maxAttempts;
+  const waits = !isUsers || rule.actions.includes('wait') || !rule.actions.includes('retry');
+  if (maxAttempts === undefined && waits) return rules;
+  return {
+    ...rules,
+    ...(maxAttempts === undefined ? {} : { maxAttempts, maxRefusals: maxAttempts }),
+    ...(waits ? {} : { initialMs: 0 }),
+  };
 }
 
 /** What becomes of an item after an attempt that was not a success. */
@@ -23,9 +37,10 @@ export type Decision =
 /**
  * Decide about an item after an attempt, and note in it what the attempt means for it.
  *
- * @param entry Is changed: attempts, refusals, possiblyExecuted.
+ * @param entry Is changed: attempts, refusals, refreshes, possiblyExecuted.
  * @param isIdempotent May the item be sent twice?
  * @param random A number from 0 to 1, for the jitter.
+ * @param stretch By how much the backoff is longer than usual.
  */
 export function decide(
   end: number,
@@ -34,6 +49,7 @@ export function decide(
   entry: WorkItem,
   rules: RetryRules,
   random: number,
+  stretch = 1,
 ): Decision {
   if (record === undefined) return { next: 'front' };
   switch (end) {
@@ -44,7 +60,9 @@ export function decide(
       }
       return { next: 'last' };
     case END.retry:
-      return decideRetry(record, isIdempotent, entry, rules, random);
+      return decideRetry(record, isIdempotent, entry, rules, random, stretch);
+    case END.stale:
+      return decideStale(record, isIdempotent, entry, rules);
     default:
       entry.attempts++;
       return { next: 'fail', record };
@@ -57,16 +75,29 @@ function decideRetry(
   entry: WorkItem,
   rules: RetryRules,
   random: number,
+  stretch: number,
 ): Decision {
   entry.attempts++;
   if (record.possiblyExecuted) {
     if (!isIdempotent) return { next: 'fail', record: inDoubt(record) };
     entry.possiblyExecuted = true;
   }
-  if (entry.attempts >= rules.maxAttempts) return { next: 'fail', record };
+  const tries = entry.attempts - entry.refreshes;
+  if (tries >= rules.maxAttempts) return { next: 'fail', record };
   // A hint is never shortened: one that is too long ends the item instead of making it look hung.
   if ((record.retryAfterMs ?? 0) > rules.maxRetryAfterMs) return { next: 'fail', record };
-  return { next: 'later', delayMs: backoffMs(rules, entry.attempts - 1, random, record.retryAfterMs) };
+  return { next: 'later', delayMs: backoffMs(rules, tries - 1, random, record.retryAfterMs, stretch) };
+}
+
+/** Its credentials were refused, and are fresh when it runs again. */
+function decideStale(record: FailureRecord, isIdempotent: boolean, entry: WorkItem, rules: RetryRules): Decision {
+  entry.attempts++;
+  entry.refreshes++;
+  if (record.possiblyExecuted) {
+    if (!isIdempotent) return { next: 'fail', record: inDoubt(record) };
+    entry.possiblyExecuted = true;
+  }
+  return entry.refreshes >= rules.maxAttempts ? { next: 'fail', record } : { next: 'front' };
 }
 
 /** Nobody knows if it was executed, and it must not be executed twice: only the user can decide. */
@@ -76,6 +107,7 @@ export function inDoubt(record: FailureRecord): FailureRecord {
     code: 'IN_DOUBT',
     name: 'InDoubtError',
     message: `The request was sent and may have been executed, and it is not idempotent, so it was not sent again. ${record.message}`,
+    ...(record.upstreamCode === undefined ? {} : { upstreamCode: record.upstreamCode }),
     ...(record.status === undefined ? {} : { status: record.status }),
     possiblyExecuted: true,
     cause: {
@@ -93,6 +125,7 @@ export function refusedForGood(record: Partial<FailureRecord> | undefined, why: 
     code: 'RATE_LIMITED',
     name: 'RateLimitError',
     message: `The upstream's rate limit did not let the request through: ${why}.`,
+    ...(record?.upstreamCode === undefined ? {} : { upstreamCode: record.upstreamCode }),
     ...(record?.status === undefined ? {} : { status: record.status }),
     ...(record?.retryAfterMs === undefined ? {} : { retryAfterMs: record.retryAfterMs }),
     possiblyExecuted: false,

@@ -1,14 +1,16 @@
 import { ItemError } from '../errors.ts';
 import type { ThreadHandle, ThreadPool } from '../pool/thread-pool.ts';
 import { END, NOT_IDEMPOTENT, type Reply } from '../protocol.ts';
-import { toFailureRecord } from '../recover/error-record.ts';
+import { type FailureRecord, toFailureRecord } from '../recover/error-record.ts';
+import type { SuccessRate } from '../recover/success-rate.ts';
 import type { ControlBlock } from '../shared/control-block.ts';
 import type { Batch } from './batch.ts';
 import type { Chunk } from './chunk.ts';
 import { learn, nextChunkSize } from './chunk-size.ts';
 import { ChunkTable } from './chunk-table.ts';
 import { settleDeadChunk } from './dead-chunk.ts';
-import { entryAt, type Work, type WorkItem } from './work-queue.ts';
+import { settleReply } from './settle-reply.ts';
+import type { Work, WorkItem } from './work-queue.ts';
 
 /** After this many failures to post it, an item that can be cloned here is called uncloneable all the same. */
 const MAX_SEND_FAILURES = 3;
@@ -22,6 +24,15 @@ export interface DispatcherOptions {
   readonly reserve: number;
   readonly timeoutMs: number;
   readonly nowMs: () => number;
+  readonly successRate: SuccessRate;
+  /** What every chunk carries. */
+  readonly credentials: () => unknown;
+  /** Does this failure count for the circuit breaker? */
+  readonly countsForCircuit: (record: FailureRecord) => boolean;
+  /** A thread was ended because of an item that ignored its timeout. */
+  readonly onTimeout: (isProbe: boolean) => void;
+  /** A probe of the half-open circuit has said something about the upstream. */
+  readonly onProbe: (result: 'success' | 'failure') => void;
   /** A batch has all its outcomes. */
   readonly onBatchOver: (batch: Batch) => void;
 }
@@ -45,6 +56,8 @@ export class Dispatcher {
   /** The youngest generation in which the upstream has answered an item. */
   #answeredGeneration = -1;
   #onChunkOver: (() => void) | undefined;
+  /** While the circuit is half-open: how many items may be out. */
+  #probesAllowed: number | undefined;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -74,6 +87,11 @@ export class Dispatcher {
   /** True if there is no batch, and nothing of an earlier one is with a thread. */
   get isIdle(): boolean {
     return this.#batches.size === 0 && this.#chunks.size === 0;
+  }
+
+  /** The generation of the work that is handed out now, or was before the gate was closed. */
+  get generation(): number {
+    return this.#generation;
   }
 
   get isOpen(): boolean {
@@ -107,6 +125,12 @@ export class Dispatcher {
     this.pump();
   }
 
+  /** Let so many items be out, one by one, to find out how the upstream is; undefined: no such limit any more. */
+  limitProbes(allowed: number | undefined): void {
+    this.#probesAllowed = allowed;
+    this.pump();
+  }
+
   /** Chunks of closed generations that are still out. */
   *outstandingBelow(generation: number): Generator<Chunk> {
     for (const chunk of this.#chunks) if (((chunk.generation - generation) | 0) < 0) yield chunk;
@@ -121,14 +145,15 @@ export class Dispatcher {
   pump(): void {
     if (!this.#isOpen || this.#pool === undefined) return;
     const threads = this.#pool.ready;
-    this.#pumpAlone(threads);
+    if (this.#mayProbe) this.#pumpAlone(threads);
     const stolenFrom = new Set<Chunk>();
-    for (;;) {
+    while (this.#mayProbe) {
       const thread = this.#pickThread(threads);
       if (thread === undefined) return;
       const batch = this.#nextBatch();
       if (batch !== undefined) {
-        const size = nextChunkSize(batch.sizing, batch.pending, this.#options.lanes);
+        const isProbe = this.#probesAllowed !== undefined;
+        const size = isProbe ? 1 : nextChunkSize(batch.sizing, batch.pending, this.#options.lanes);
         const work = batch.queue.take(size);
         if (work !== undefined) this.#send(batch, work, thread, false);
       } else if (thread.load >= thread.lanes || !this.#takeReserve(thread, stolenFrom)) {
@@ -155,38 +180,13 @@ export class Dispatcher {
     const chunk = this.#chunks.get(reply.id);
     if (chunk === undefined || chunk.thread !== thread) return;
     chunk.foldCounts();
-    const { batch, work } = chunk;
+    const { batch } = chunk;
     const count = reply.values.length;
-    if (!batch.isOver) {
-      for (let i = 0; i < count; i++) {
-        const position = reply.from + i;
-        const end = reply.ends?.[i] ?? END.ok;
-        const times = {
-          waitMs: reply.times[2 * i] ?? 0,
-          durationMs: reply.times[2 * i + 1] ?? 0,
-          threadId: thread.threadId,
-        };
-        const value = reply.values[i];
-        const kind = end & ~NOT_IDEMPOTENT;
-        if (kind === END.ok || kind === END.fatal) this.#answeredGeneration = chunk.generation;
-        if (kind === END.ok) {
-          const attempts = (work.entries?.[position]?.attempts ?? 0) + 1;
-          batch.succeed(
-            work.entries?.[position]?.index ?? work.first + position,
-            attempts,
-            value,
-            times,
-            end !== END.ok,
-          );
-        } else {
-          const entry = entryAt(work, position);
-          // Only lost items run alone, and one that came back without having run is still to be run alone.
-          if (chunk.isAlone && value === undefined && !batch.isAborted) this.#lose(batch, [entry]);
-          else batch.settle(entry, end, value, times);
-        }
-      }
-    }
+    const { successRate } = this.#options;
+    const isAnswered = settleReply(chunk, reply, successRate, (entry) => this.#lose(batch, [entry]));
+    if (isAnswered) this.#answeredGeneration = chunk.generation;
     chunk.settled = reply.from + count;
+    if (chunk.isProbe && count > 0) this.#judgeProbe(reply.ends?.[0] ?? END.ok, reply.values[0]);
     if (!reply.last) {
       this.endIfDone(batch);
       return;
@@ -225,6 +225,9 @@ export class Dispatcher {
     for (const chunk of this.#chunks.all) {
       if (chunk.thread !== thread) continue;
       chunk.foldCounts();
+      // The thread was ended because its handler ignored its timeout; it could not count that itself. An aborted one
+      // says nothing of the upstream.
+      if (chunk.blame === 'guilty' && !chunk.batch.isAborted) this.#options.onTimeout(chunk.isProbe);
       settleDeadChunk(chunk, this.#options.timeoutMs);
       this.#remove(chunk);
       this.endIfDone(chunk.batch);
@@ -264,6 +267,17 @@ export class Dispatcher {
     this.#send(batch, { first: entry.index, items: [entry.item], entries: [entry] }, thread, true);
   }
 
+  /** True unless the circuit is half-open and enough items are out to find out how the upstream is. */
+  get #mayProbe(): boolean {
+    return this.#isOpen && (this.#probesAllowed === undefined || this.#chunks.size < this.#probesAllowed);
+  }
+
+  #judgeProbe(end: number, value: unknown): void {
+    if (end === END.ok || end === (END.ok | NOT_IDEMPOTENT)) this.#options.onProbe('success');
+    else if (value !== undefined && this.#options.countsForCircuit(value as FailureRecord))
+      this.#options.onProbe('failure');
+  }
+
   /** The thread with the most room: free lanes first, then room for a chunk in reserve. */
   #pickThread(threads: readonly ThreadHandle[]): ThreadHandle | undefined {
     let best: ThreadHandle | undefined;
@@ -286,7 +300,7 @@ export class Dispatcher {
     for (const batch of this.#turns) {
       // It had its turn: it goes behind the others, or out if it has nothing left.
       this.#turns.delete(batch);
-      if (batch.pending === 0) continue;
+      if (batch.pending === 0 || batch.isOver) continue;
       this.#turns.add(batch);
       return batch;
     }
@@ -308,8 +322,16 @@ export class Dispatcher {
   }
 
   #send(batch: Batch, work: Work, thread: ThreadHandle, isAlone: boolean): void {
-    const chunk = this.#chunks.open(batch, work, thread, this.#generation, isAlone, this.#options.nowMs());
-    this.#pool?.send(chunk.toTask(), thread);
+    const chunk = this.#chunks.open({
+      batch,
+      work,
+      thread,
+      generation: this.#generation,
+      isAlone,
+      isProbe: this.#probesAllowed !== undefined,
+      sentAtMs: this.#options.nowMs(),
+    });
+    this.#pool?.send(chunk.toTask(this.#options.credentials()), thread);
   }
 
   #putBack(chunk: Chunk, entries: WorkItem[]): void {

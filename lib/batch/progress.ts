@@ -19,6 +19,35 @@ export interface Progress {
   readonly isPaused: boolean;
 }
 
+/** Says when so many more items are done, for progress that is reported by count. */
+export class Milestones {
+  readonly #every: number;
+  #next: number;
+
+  /** @param every a positive integer */
+  constructor(every: number) {
+    this.#every = every;
+    this.#next = every;
+  }
+
+  /** True if so many are a multiple that was not reached before. To be called whenever an item is done. */
+  reach(done: number): boolean {
+    if (done < this.#next) return false;
+    this.#next += this.#every;
+    return true;
+  }
+
+  /** A batch that starts over has less done than before, and reaches the same ones again. */
+  goBack(done: number): void {
+    this.#next = (Math.floor(done / this.#every) + 1) * this.#every;
+  }
+
+  /** True if the end of a batch of so many items was said when it was reached. */
+  includes(done: number): boolean {
+    return done > 0 && done % this.#every === 0;
+  }
+}
+
 /** Throughput is taken over this much of the past. */
 const WINDOW_MS = 2_000;
 

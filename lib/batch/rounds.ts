@@ -18,9 +18,11 @@ export class Rounds {
     this.#marks = new Uint8Array(items.length);
   }
 
-  /** The latest outcome of each item that has one. */
-  get outcomes(): Iterable<Outcome> {
-    return this.#outcomes.values();
+  /** Take the latest outcome of each item that has one: no later round changes it any more. */
+  takeOutcomes(): Iterable<Outcome> {
+    const outcomes = [...this.#outcomes.values()];
+    this.#outcomes.clear();
+    return outcomes;
   }
 
   /** An item has its outcome for this round. `keep`: it is not run again in a later one. */

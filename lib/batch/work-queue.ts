@@ -5,6 +5,8 @@ export interface WorkItem {
   /** Attempts that count. */
   attempts: number;
   refusals: number;
+  /** Attempts whose credentials were refused. */
+  refreshes: number;
   /** An earlier attempt may have been executed. */
   possiblyExecuted: boolean;
   /** How often it could not be posted to a thread. */
@@ -25,6 +27,8 @@ export class WorkQueue {
   #freshHead = 0;
   /** Index of the next fresh item. */
   #freshIndex = 0;
+  /** Fresh items from this index on are held back. */
+  #heldFrom = Number.POSITIVE_INFINITY;
   readonly #again: WorkItem[] = [];
   readonly #refused: WorkItem[] = [];
   #refusedHead = 0;
@@ -37,7 +41,17 @@ export class WorkQueue {
 
   /** Items that wait to be handed out. */
   get size(): number {
-    return this.#again.length + (this.#fresh.length - this.#freshHead) + (this.#refused.length - this.#refusedHead);
+    return this.#again.length + this.#freshLeft + (this.#refused.length - this.#refusedHead);
+  }
+
+  /** Fresh items that are held back. */
+  get held(): number {
+    return this.#fresh.length - this.#freshHead - this.#freshLeft;
+  }
+
+  /** Fresh items that may be handed out. */
+  get #freshLeft(): number {
+    return Math.max(0, Math.min(this.#fresh.length - this.#freshHead, this.#heldFrom - this.#freshIndex));
   }
 
   /** Index that the next fresh item will have. */
@@ -51,6 +65,12 @@ export class WorkQueue {
     this.#freshHead = 0;
     this.#freshIndex = 0;
     this.#onAdd();
+  }
+
+  /** Hold back fresh items from this index on, also those that are yet to come. */
+  holdFrom(index: number): void {
+    this.#heldFrom = index;
+    if (this.#freshLeft > 0) this.#onAdd();
   }
 
   /** One more fresh item. */
@@ -83,9 +103,9 @@ export class WorkQueue {
     if (this.#again.length > 0) {
       return rerun(this.#again.splice(Math.max(0, this.#again.length - count)).reverse());
     }
-    const left = this.#fresh.length - this.#freshHead;
+    const left = this.#freshLeft;
     if (left > 0) {
-      const items = this.#fresh.slice(this.#freshHead, this.#freshHead + count);
+      const items = this.#fresh.slice(this.#freshHead, this.#freshHead + Math.min(count, left));
       const first = this.#freshIndex;
       this.#freshHead += items.length;
       this.#freshIndex += items.length;
@@ -103,12 +123,21 @@ export class WorkQueue {
     return undefined;
   }
 
-  /** Take all that is left, for a batch that ends. */
+  /** Take all that is left but what is held back. */
   takeAll(): WorkItem[] {
     const left: WorkItem[] = [];
     for (let work = this.take(Number.MAX_SAFE_INTEGER); work !== undefined; work = this.take(Number.MAX_SAFE_INTEGER)) {
       for (const entry of entriesOf(work)) left.push(entry);
     }
+    return left;
+  }
+
+  /** Take what is held back. Call it after `takeAll`. */
+  takeHeld(): WorkItem[] {
+    const heldFrom = this.#heldFrom;
+    this.#heldFrom = Number.POSITIVE_INFINITY;
+    const left = this.takeAll();
+    this.#heldFrom = heldFrom;
     return left;
   }
 }
@@ -130,6 +159,7 @@ export function entryAt(work: Work, position: number): WorkItem {
       item: work.items[position],
       attempts: 0,
       refusals: 0,
+      refreshes: 0,
       possiblyExecuted: false,
       sendFailures: 0,
     }

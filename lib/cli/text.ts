@@ -1,5 +1,6 @@
 import { formatSummary } from '../batch/summary.ts';
-import type { BatchResult, EngineStats } from '../engine.ts';
+import type { BatchResult } from '../engine.ts';
+import type { EngineStats } from '../engine-stats.ts';
 import type { Preset } from '../presets.ts';
 import type { SimulatorStats } from '../simulator/index.ts';
 import type { HttpValue } from '../types.ts';

@@ -11,6 +11,12 @@ const MAX_START_FAILURES = 5;
 /** A thread inside a native call cannot be ended; after this long its work is given to others all the same. */
 const MAX_EXIT_WAIT_MS = 1_000;
 
+/** What a thread that is missing will get. */
+interface Vacancy {
+  readonly lanes: number;
+  readonly place: number;
+}
+
 /** A worker thread, as the main thread sees it. */
 export class ThreadHandle {
   readonly threadId: number;
@@ -18,6 +24,8 @@ export class ThreadHandle {
   readonly port: MessagePort;
   /** Items that the thread works on at a time. */
   readonly lanes: number;
+  /** Where in shared memory it counts its calls: from 0 on, of no other thread that lives. */
+  readonly place: number;
   state: 'starting' | 'ready' | 'dying' | 'gone' = 'starting';
   /** Chunks that are with the thread. */
   load = 0;
@@ -26,12 +34,13 @@ export class ThreadHandle {
   /** Set when the engine itself ended the thread. */
   killedBecause: string | undefined;
 
-  constructor(worker: Worker, port: MessagePort, lanes: number) {
+  constructor(worker: Worker, port: MessagePort, { lanes, place }: Vacancy) {
     this.worker = worker;
     // Remembered, because it is -1 once the thread has exited.
     this.threadId = worker.threadId;
     this.port = port;
     this.lanes = lanes;
+    this.place = place;
   }
 }
 
@@ -57,7 +66,7 @@ export interface PoolOptions {
 }
 
 /** The setup of a thread, without what differs from thread to thread. */
-export type SharedSetup = Omit<ThreadSetup, 'lanes'>;
+export type SharedSetup = Omit<ThreadSetup, 'lanes' | 'place'>;
 
 /**
  * Piscina's threads, each with a port of its own for what it says. Tasks go to a thread by name: the engine decides
@@ -69,8 +78,8 @@ export class ThreadPool {
   readonly #events: PoolEvents;
   readonly #options: PoolOptions;
   readonly #threads = new Map<number, ThreadHandle>();
-  /** How many lanes each missing thread gets. */
-  readonly #vacancies: number[];
+  /** One for each missing thread. */
+  readonly #vacancies: Vacancy[];
   #target: number | undefined;
   #startFailures = 0;
   #startError: unknown;
@@ -81,10 +90,10 @@ export class ThreadPool {
     this.#options = options;
     this.#setup = setup;
     this.#events = events;
-    this.#vacancies = Array.from(
-      { length: threads },
-      (_, i) => Math.floor(concurrency / threads) + (i < concurrency % threads ? 1 : 0),
-    );
+    this.#vacancies = Array.from({ length: threads }, (_, place) => ({
+      lanes: Math.floor(concurrency / threads) + (place < concurrency % threads ? 1 : 0),
+      place,
+    }));
     this.#pool = new Piscina<Task, number>({
       filename: new URL('../../workers/main.cjs', import.meta.url).href,
       minThreads: threads,
@@ -184,7 +193,7 @@ export class ThreadPool {
     const worker = this.#pool.threads.find((candidate) => candidate.threadId === threadId);
     if (worker === undefined || this.#isClosed || this.#threads.has(threadId)) return;
     const { port1, port2 } = new MessageChannel();
-    const thread = new ThreadHandle(worker, port1, this.#vacancies.pop() ?? 1);
+    const thread = new ThreadHandle(worker, port1, this.#vacancies.pop() ?? { lanes: 1, place: 0 });
     this.#threads.set(threadId, thread);
 
     const { setupTimeoutMs } = this.#options;
@@ -214,7 +223,14 @@ export class ThreadPool {
     port1.on('messageerror', () => this.kill(thread, 'an unreadable reply'));
     port1.unref();
 
+    // At the first of the two: Piscina replaces the thread then, and what has thrown runs no lane any more.
+    let isVacant = false;
+    const vacate = () => {
+      if (!isVacant) this.#vacancies.push({ lanes: thread.lanes, place: thread.place });
+      isVacant = true;
+    };
     worker.once('error', (error) => {
+      vacate();
       thread.cause = toCauseRecord(error) ?? { name: 'Error', message: 'The thread threw nothing.' };
       if (thread.state !== 'gone') thread.state = 'dying';
     });
@@ -222,7 +238,7 @@ export class ThreadPool {
       clearTimeout(setupTimer);
       thread.cause ??= { name: 'Error', message: `The worker thread exited with code ${code}.` };
       if (thread.state !== 'gone') thread.state = 'dying';
-      this.#vacancies.push(thread.lanes);
+      vacate();
       // Once closed, no token matters any more, and an end that was asked for is no news.
       if (!this.#isClosed) this.#events.onExit(thread, code);
       if (!wasReady) this.#noteStartFailure(thread.cause);
@@ -235,7 +251,8 @@ export class ThreadPool {
       this.#refill();
     });
 
-    const init: InitTask = { kind: 'init', port: port2, setup: { ...this.#setup, lanes: thread.lanes } };
+    const { lanes, place } = thread;
+    const init: InitTask = { kind: 'init', port: port2, setup: { ...this.#setup, lanes, place } };
     // Not at once: Piscina tells of a replacement before it counts it among those that may get tasks.
     queueMicrotask(() => {
       // A thread that dies now is seen by its exit.

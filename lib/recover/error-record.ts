@@ -7,11 +7,16 @@ export interface FailureRecord {
   name: string;
   message: string;
   status?: number;
+  /** The upstream's own code for what is wrong. */
+  upstreamCode?: string;
   retryAfterMs?: number;
   possiblyExecuted: boolean;
   stack?: string;
   cause?: CauseRecord;
 }
+
+/** Longer codes of an upstream are cut. */
+export const MAX_UPSTREAM_CODE_CHARS = 64;
 
 const MAX_MESSAGE_CHARS = 2_000;
 const MAX_STACK_CHARS = 8_000;
@@ -90,9 +95,20 @@ export function codeOf(thrown: unknown): ErrorCode {
   return 'HANDLER';
 }
 
-/** A hint when to come back that an error or a verdict carries, in milliseconds: any number above 0. */
+/** Read a property that is true or false. */
+export function readFlag(value: unknown, key: string): boolean | undefined {
+  const flag = read(value, key);
+  return typeof flag === 'boolean' ? flag : undefined;
+}
+
+/** A hint when to come back that an error or a verdict carries, in milliseconds. */
 export function retryAfterOf(value: unknown): number | undefined {
-  const ms = read(value, 'retryAfterMs');
+  return positiveOf(value, 'retryAfterMs');
+}
+
+/** Read a property that is a number above 0. */
+export function positiveOf(value: unknown, key: string): number | undefined {
+  const ms = read(value, key);
   if (typeof ms !== 'number' || !Number.isFinite(ms) || ms <= 0) return undefined;
   // Beyond that it would be no number of nanoseconds any more.
   return Math.min(ms, Number.MAX_SAFE_INTEGER);
@@ -104,13 +120,20 @@ export function statusOf(value: unknown): number | undefined {
   return typeof status === 'number' && Number.isSafeInteger(status) && status > 0 ? status : undefined;
 }
 
+/** What is underneath: with a code of its own, which is none of ours, the error itself, because a record has no other place for it. */
+function causeOf(thrown: unknown): CauseRecord | undefined {
+  const code = readString(thrown, 'code');
+  const isForeign = code !== undefined && !(ERROR_CODES as readonly string[]).includes(code);
+  return toCauseRecord(isForeign ? thrown : read(thrown, 'cause'));
+}
+
 /** Turn what a handler threw into plain data. Never throws itself, whatever it is given. */
 export function toFailureRecord(thrown: unknown, possiblyExecuted: boolean): FailureRecord {
   const code = codeOf(thrown);
   const status = statusOf(thrown);
   const retryAfterMs = retryAfterOf(thrown);
   const stack = code === 'HANDLER' ? readString(thrown, 'stack', MAX_STACK_CHARS) : undefined;
-  const cause = toCauseRecord(read(thrown, 'cause'));
+  const cause = causeOf(thrown);
   return {
     code,
     name: readString(thrown, 'name') ?? 'Error',

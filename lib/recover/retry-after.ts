@@ -4,31 +4,18 @@ const ASCTIME_DATE = /^[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ \d]\d) (\d{2}):(\d{2}):(
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
 /**
- * What a `Retry-After` field asks for, in milliseconds: digits are seconds, otherwise it is one of the three date forms
- * of HTTP. Anything else is ignored, and so is a time that is zero or has passed: a server that says "now" gives no hint.
+ * How long a `Retry-After` field asks to stay away, in whole milliseconds: digits are seconds, otherwise it is one of the
+ * three date forms of HTTP.
  *
- * @param value the field as received; of several the longest counts, because a hint is never shortened
  * @param nowMs the time that a date is compared with, in milliseconds since 1970
- * @returns a whole number above 0, or `undefined` for "no hint"
+ * @returns 0 for "now" and for a time that has passed: no hint; `undefined` for what is malformed
  */
-export function parseRetryAfter(value: string | readonly string[] | undefined, nowMs: number): number | undefined {
-  if (value === undefined) return undefined;
-  if (typeof value === 'string') return parseOne(value, nowMs);
-  let longest: number | undefined;
-  for (const one of value) {
-    const hint = parseOne(one, nowMs);
-    if (hint !== undefined && (longest === undefined || hint > longest)) longest = hint;
-  }
-  return longest;
-}
-
-function parseOne(value: string, nowMs: number): number | undefined {
+export function parseRetryAfter(value: string, nowMs: number): number | undefined {
   const text = value.trim();
   // More digits than a number can hold are still a request to stay away, not nonsense.
-  const waitMs = /^\d+$/.test(text)
-    ? Math.min(Number(text) * 1000, Number.MAX_SAFE_INTEGER)
-    : Math.ceil((parseHttpDate(text, nowMs) ?? Number.NEGATIVE_INFINITY) - nowMs);
-  return waitMs > 0 ? waitMs : undefined;
+  if (/^\d+$/.test(text)) return Math.min(Number(text) * 1000, Number.MAX_SAFE_INTEGER);
+  const atMs = parseHttpDate(text, nowMs);
+  return atMs === undefined ? undefined : Math.max(0, Math.ceil(atMs - nowMs));
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { FailureRecord } from './error-record.ts';
+import { type FailureRecord, MAX_UPSTREAM_CODE_CHARS, readString, toCauseRecord } from './error-record.ts';
 
 /** The record of an attempt that took longer than its timeout. */
 export function timeoutRecord(timeoutMs: number, isSent: boolean): FailureRecord {
@@ -23,4 +23,30 @@ export function starvedRecord(acquireTimeoutMs: number, isSent: boolean): Failur
 /** The record of an item whose batch was aborted. */
 export function abortedRecord(possiblyExecuted: boolean): FailureRecord {
   return { code: 'ABORTED', name: 'AbortError', message: 'The batch was aborted.', possiblyExecuted };
+}
+
+/** The record of an item that the open circuit breaker does not let through. */
+export function circuitOpenRecord(leftMs: number): FailureRecord {
+  const retryAfterMs = Math.ceil(leftMs);
+  return {
+    code: 'CIRCUIT_OPEN',
+    name: 'CircuitOpenError',
+    message: `Too much has failed: the circuit breaker is open for another ${retryAfterMs} ms, and the request was not sent.`,
+    ...(retryAfterMs > 0 ? { retryAfterMs } : {}),
+    possiblyExecuted: false,
+  };
+}
+
+/** The record of an item that cannot run without new credentials. */
+export function credentialsRecord(error: unknown): FailureRecord {
+  const cause = toCauseRecord(error);
+  const upstreamCode = readString(error, 'upstreamCode', MAX_UPSTREAM_CODE_CHARS);
+  return {
+    code: 'CREDENTIALS',
+    name: 'CredentialsError',
+    message: 'There are no valid credentials, and new ones could not be obtained.',
+    ...(upstreamCode === undefined ? {} : { upstreamCode }),
+    possiblyExecuted: false,
+    ...(cause === undefined ? {} : { cause }),
+  };
 }

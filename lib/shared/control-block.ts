@@ -17,7 +17,8 @@ export function createControlBlock(sizes: Sizes): ControlBlock {
   block.ints[HEADER.version] = VERSION;
   block.ints[HEADER.limits] = sizes.tokens.length;
   block.ints[HEADER.tokens] = sizes.tokens.reduce((sum, count) => sum + count, 0);
-  block.ints[HEADER.slots] = sizes.slots;
+  block.ints[HEADER.slots] = layout.slots;
+  block.ints[HEADER.threads] = layout.threads;
   return block;
 }
 
@@ -39,7 +40,8 @@ export function openControlBlock(buffer: SharedArrayBuffer, layout: Layout): Con
   if (
     ints[HEADER.limits] !== layout.tokens.length ||
     ints[HEADER.tokens] !== tokens ||
-    ints[HEADER.slots] !== layout.slots
+    ints[HEADER.slots] !== layout.slots ||
+    ints[HEADER.threads] !== layout.threads
   ) {
     throw new TypeError('The control block was made for another layout.');
   }

@@ -1,8 +1,28 @@
 import type { ControlBlock } from './control-block.ts';
-import { GENERATION, PAUSED_UNTIL_NS } from './layout.ts';
+import { CAUSES, GENERATION, HINTS_IGNORED, PAUSED_UNTIL_NS } from './layout.ts';
 
 /** The largest number that a shared word can hold: for ever. */
 const FOREVER_NS = 2n ** 63n - 1n;
+
+/** Why the gate is closed: bits, because several causes may come together. */
+export const CAUSE = {
+  /** The upstream refused a request as too fast: what is in flight is cancelled, and a backoff follows. */
+  refused: 1,
+  /** The upstream said with an answer that its quota is used up. */
+  quota: 2,
+  /** The upstream does not accept the credentials any more, or somebody asked for new ones. */
+  credentials: 4,
+  /** So much has failed that the circuit breaker opens. */
+  circuit: 8,
+} as const;
+
+/** One of the causes, by name. */
+export type CauseName = keyof typeof CAUSE;
+
+/** The causes among these bits, by name. */
+export function namesOfCauses(bits: number): CauseName[] {
+  return (Object.keys(CAUSE) as CauseName[]).filter((name) => (bits & CAUSE[name]) !== 0);
+}
 
 /**
  * The gate: a generation that every chunk of work carries, and the time until which the upstream wants quiet.
@@ -33,12 +53,47 @@ export class Gate {
 
   /**
    * Close the gate for work of `generation`.
+   * @param causes Bits of `CAUSE`. They count also if another caller was first, for as long as the main thread waits for
+   * the work of that generation to end.
    * @returns true for the one caller that closed it; false for all who detected the same event.
    */
-  close(generation: number): boolean {
+  close(generation: number, causes: number = CAUSE.refused): boolean {
+    // Before the gate: who sees it closed must see why. A thread that dies in between leaves a cause that is true.
+    this.#addCauses((generation + 1) | 0, BigInt(causes));
     // Race: several threads hear of the same event, or one hears of an old event late. Exactly one step is taken, and
     // only from the generation in which the refused request was sent.
     return Atomics.compareExchange(this.#ints, GENERATION, generation, (generation + 1) | 0) === generation;
+  }
+
+  /** Why the gate was closed: bits of `CAUSE` of all who wanted this generation to begin. */
+  causesOf(generation: number): number {
+    const word = Atomics.load(this.#words, CAUSES);
+    return Number(word >> 8n) === generation ? Number(word & 0xffn) : 0;
+  }
+
+  #addCauses(generation: number, causes: bigint): void {
+    let seen = Atomics.load(this.#words, CAUSES);
+    for (;;) {
+      const seenGeneration = Number(seen >> 8n);
+      // Late news of an event that is over.
+      if (((seenGeneration - generation) | 0) > 0) return;
+      const kept = seenGeneration === generation ? seen & 0xffn : 0n;
+      const next = (BigInt(generation) << 8n) | kept | causes;
+      // Race: detectors with different causes. The word must end with those of all, and with none of an older event.
+      const before = Atomics.compareExchange(this.#words, CAUSES, seen, next);
+      if (before === seen) return;
+      seen = before;
+    }
+  }
+
+  /** Hints of the upstream that were not understood, or too long to be believed. */
+  get hintsIgnored(): number {
+    return Atomics.load(this.#ints, HINTS_IGNORED);
+  }
+
+  ignoreHints(count: number): void {
+    // Race: several threads count at once.
+    Atomics.add(this.#ints, HINTS_IGNORED, count);
   }
 
   /** Until when the upstream asked for quiet; 0 if it did not. */

@@ -7,6 +7,7 @@ import { entriesOf, type WorkItem } from '../../lib/batch/work-queue.ts';
 import type { ErrorCode } from '../../lib/errors.ts';
 import { END, NOT_IDEMPOTENT } from '../../lib/protocol.ts';
 import type { FailureRecord } from '../../lib/recover/error-record.ts';
+import { RecoveryTable } from '../../lib/recover/recovery-table.ts';
 import type { Outcome } from '../../lib/types.ts';
 
 const RULES: RetryRules = {
@@ -48,8 +49,17 @@ class Bench {
       nowMs: () => this.nowMs,
       random: () => 0,
       onProgress: undefined,
+      progressInterval: undefined,
+      groups: undefined,
+      onGroup: () => {},
+      onMilestone: () => {},
+      onWait: () => {},
       hasLimits: true,
       onWork: () => {},
+      table: new RecoveryTable([]),
+      locale: 'en',
+      stretch: () => 1,
+      onFailure: () => {},
       onRetry: (_, __, delayMs) => this.retries.push(delayMs),
     });
     this.batch.fill(items);
@@ -99,7 +109,11 @@ describe('Batch', () => {
     assert.deepEqual(bench.outcomes[1], {
       ok: false,
       index: 1,
-      error: { ...recordOf('HTTP_STATUS', true), attempts: 1 },
+      error: {
+        ...recordOf('HTTP_STATUS', true),
+        ...new RecoveryTable([]).describe(recordOf('HTTP_STATUS', true), 'en'),
+        attempts: 1,
+      },
       attempts: 1,
       ...TIMES,
     });

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type Decision, decide, inDoubt, type RetryRules, refusedForGood } from '../../lib/batch/decide.ts';
+import { type Decision, decide, inDoubt, type RetryRules, refusedForGood, rulesFor } from '../../lib/batch/decide.ts';
 import type { WorkItem } from '../../lib/batch/work-queue.ts';
 import { ERROR_CODES, type ErrorCode } from '../../lib/errors.ts';
 import { END } from '../../lib/protocol.ts';
 import type { FailureRecord } from '../../lib/recover/error-record.ts';
+import type { RecoveryRule } from '../../lib/types.ts';
 
 const RULES: RetryRules = {
   scope: 'unfinished',
@@ -22,6 +23,7 @@ const entryOf = (entry: Partial<WorkItem> = {}): WorkItem => ({
   item: 'item',
   attempts: 0,
   refusals: 0,
+  refreshes: 0,
   possiblyExecuted: false,
   sendFailures: 0,
   ...entry,
@@ -43,7 +45,7 @@ interface Case {
   readonly scope: 'unfinished' | 'batch';
   readonly idempotent: boolean;
   readonly executed: boolean;
-  /** One more attempt, or one more refusal, is the last. */
+  /** One more attempt, refusal, or attempt with refused credentials, is the last. */
   readonly isLast: boolean;
 }
 
@@ -53,6 +55,8 @@ interface Row extends Partial<Omit<Case, 'end'>> {
   readonly next: 'front' | 'last' | 'later' | 'fails as it is' | 'fails in doubt' | 'fails as refused';
   readonly attempts: 0 | 1;
   readonly refusals: 0 | 1;
+  /** The attempt counts as one whose credentials were refused, too. */
+  readonly refreshes?: 1;
   /** The item remembers that it may have been executed. */
   readonly remembers?: true;
 }
@@ -84,6 +88,31 @@ const TABLE: readonly Row[] = [
     next: 'fails as it is',
     attempts: 1,
     refusals: 0,
+    remembers: true,
+  },
+  { end: 'stale', executed: false, isLast: false, next: 'front', attempts: 1, refusals: 0, refreshes: 1 },
+  { end: 'stale', executed: false, isLast: true, next: 'fails as it is', attempts: 1, refusals: 0, refreshes: 1 },
+  { end: 'stale', executed: true, idempotent: false, next: 'fails in doubt', attempts: 1, refusals: 0, refreshes: 1 },
+  {
+    end: 'stale',
+    executed: true,
+    idempotent: true,
+    isLast: false,
+    next: 'front',
+    attempts: 1,
+    refusals: 0,
+    refreshes: 1,
+    remembers: true,
+  },
+  {
+    end: 'stale',
+    executed: true,
+    idempotent: true,
+    isLast: true,
+    next: 'fails as it is',
+    attempts: 1,
+    refusals: 0,
+    refreshes: 1,
     remembers: true,
   },
 ];
@@ -138,7 +167,9 @@ describe('decide', () => {
     it(words.join(', '), () => {
       const [row, another] = rowsOf(one);
       assert.ok(row && another === undefined, 'the table has one row for it');
-      const before = isLast ? { attempts: 2, refusals: 4 } : { attempts: 0, refusals: 0 };
+      const before = isLast
+        ? { attempts: 2, refusals: 4, refreshes: end === 'stale' ? 2 : 0 }
+        : { attempts: 0, refusals: 0, refreshes: 0 };
       const entry = entryOf(before);
       const record = recordOf({ possiblyExecuted: executed });
       const given = WITHOUT_RECORD.includes(end) ? undefined : record;
@@ -149,6 +180,7 @@ describe('decide', () => {
         entryOf({
           attempts: before.attempts + row.attempts,
           refusals: before.refusals + row.refusals,
+          refreshes: before.refreshes + (row.refreshes ?? 0),
           possiblyExecuted: row.remembers ?? false,
         }),
       );
@@ -180,9 +212,59 @@ describe('decide', () => {
     assert.equal(entry.possiblyExecuted, true);
   });
 
+  it('counts attempts with refused credentials for themselves', () => {
+    const entry = entryOf();
+    decide(END.retry, recordOf(), true, entry, RULES, 0);
+    const stale = recordOf({ code: 'HTTP_STATUS', status: 401 });
+    assert.deepEqual(decide(END.stale, stale, true, entry, RULES, 0), { next: 'front' });
+    assert.deepEqual(decide(END.stale, stale, true, entry, RULES, 0), { next: 'front' });
+    // The second attempt of three that was let down: it waits as long as a second one does.
+    assert.deepEqual(decide(END.retry, recordOf(), true, entry, RULES, 0), { next: 'later', delayMs: 2_000 });
+    assert.deepEqual([entry.attempts, entry.refreshes], [4, 2]);
+    assert.deepEqual(decide(END.stale, stale, true, entry, RULES, 0), { next: 'fail', record: stale });
+  });
+
+  it('lets the waits be longer', () => {
+    const wait = (initialMs: number) => decide(END.retry, recordOf(), true, entryOf(), { ...RULES, initialMs }, 0, 2);
+    assert.deepEqual(wait(1_000), { next: 'later', delayMs: 2_000 });
+    assert.deepEqual(wait(20_000), { next: 'later', delayMs: 32_000 });
+  });
+
   it('allows one attempt, or one refusal, where the rules say so', () => {
     assert.equal(decide(END.retry, recordOf(), true, entryOf(), { ...RULES, maxAttempts: 1 }, 0).next, 'fail');
+    assert.equal(decide(END.stale, recordOf(), true, entryOf(), { ...RULES, maxAttempts: 1 }, 0).next, 'fail');
     assert.equal(decide(END.refused, recordOf(), true, entryOf(), { ...RULES, maxRefusals: 1 }, 0).next, 'fail');
+  });
+});
+
+describe('rulesFor', () => {
+  const found = (isUsers: boolean, rule: Partial<RecoveryRule>) => ({
+    isUsers,
+    rule: { type: 'Test', when: {}, severity: 'low', actions: [], message: { ko: '', en: '' }, ...rule } as const,
+  });
+
+  it('leaves the rules alone where the table has nothing to say', () => {
+    for (const actions of [['retry', 'wait'], ['refresh-credentials'], ['notify'], []] as const) {
+      assert.equal(rulesFor(found(true, { actions }), RULES), RULES);
+    }
+    // Built-in rules describe what was decided, and decide nothing.
+    assert.equal(rulesFor(found(false, { actions: ['fail-fast'] }), RULES), RULES);
+    assert.equal(rulesFor(found(false, { actions: ['retry'] }), RULES), RULES);
+  });
+
+  it('takes attempts from the rule, for refusals too', () => {
+    const rules = rulesFor(found(true, { actions: ['retry', 'wait'], maxAttempts: 7 }), RULES);
+    assert.deepEqual(rules, { ...RULES, maxAttempts: 7, maxRefusals: 7 });
+  });
+
+  it('waits for nothing where the rule says retry without wait', () => {
+    assert.deepEqual(rulesFor(found(true, { actions: ['retry'] }), RULES), { ...RULES, initialMs: 0 });
+  });
+
+  it('never tries again what fails fast', () => {
+    const rules = rulesFor(found(true, { actions: ['fail-fast'] }), RULES);
+    assert.deepEqual([rules.maxAttempts, rules.maxRefusals], [1, 1]);
+    assert.equal(decide(END.retry, recordOf(), true, entryOf(), rules, 0).next, 'fail');
   });
 });
 

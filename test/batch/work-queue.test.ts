@@ -180,7 +180,7 @@ describe('entriesOf', () => {
     assert.ok(work);
     assert.deepEqual(
       [...entriesOf(work, 3)],
-      [{ index: 3, item: 'item 3', attempts: 0, refusals: 0, possiblyExecuted: false, sendFailures: 0 }],
+      [{ index: 3, item: 'item 3', attempts: 0, refusals: 0, refreshes: 0, possiblyExecuted: false, sendFailures: 0 }],
     );
     assert.deepEqual([...entriesOf(work, 4)], []);
   });

@@ -39,9 +39,21 @@ const PROGRAMS: Record<string, [program: string, prints: string]> = {
     "const { summary } = await open('double', { rate: { limit: 1, windowMs: 50 } }).run([1, 2, 3]); console.log(summary.succeeded)",
     '3',
   ],
+  'a wait between two groups, longer than the watchdog waits before it lets go': [
+    "const { summary } = await open('double').run([1, 2, 3], { batchSize: 1, batchDelayMs: 150 }); console.log(summary.succeeded)",
+    '3',
+  ],
   'a pause after a rate-limit error': [
     "const { summary } = await open('verdicts', { threads: 1, retry: { initialMs: 50 } }).run([{ failures: 1, as: 'rate-limit' }]); console.log(summary.succeeded, summary.rounds)",
     '1 2',
+  ],
+  'a wish for new credentials in the middle of a pause, without a batch': [
+    `const engine = open('verdicts', { threads: 1, retry: { initialMs: 50, maxRefusals: 1 }, onRefreshCredentials: () => 1 });
+     await engine.run([{ failures: 1, as: 'rate-limit' }]);
+     console.log(engine.stats().isPaused);
+     await engine.refreshCredentials();
+     console.log(engine.stats().isPaused, engine.stats().credentialRefreshes);`,
+    'true\nfalse 2',
   ],
   'a stream that was left': [
     "for await (const { value } of open('double').stream([5, 6, 7])) { console.log(value > 0); break; }",

@@ -258,7 +258,7 @@ describe('one event, one step', { concurrency: 3 }, () => {
 
   it('and the steps grow only while no item is answered in between', async (t) => {
     const server = await HeldServer.start(t);
-    const engine = makeEngine(t, { concurrency: 4, retry: { ...QUICK_RETRY, factor: 3 } });
+    const engine = makeEngine(t, { concurrency: 4, retry: { ...QUICK_RETRY, factor: 3, adaptive: false } });
     const events = new EventLog(engine);
     const running = engine.run(requests(server, 12));
     const refuseAll = async () => {

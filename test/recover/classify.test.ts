@@ -2,17 +2,22 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { ItemError, RateLimitError } from '../../lib/errors.ts';
-import { classifyByDefault, type Judgement, judge } from '../../lib/recover/classify.ts';
+import { classifyByDefault, type Judgement, judge as judgeBy } from '../../lib/recover/classify.ts';
 import type { FailureRecord } from '../../lib/recover/error-record.ts';
+import { RecoveryTable } from '../../lib/recover/recovery-table.ts';
 import type { Classify, Settled, Verdict } from '../../lib/types.ts';
 import { anything, hostile, trapped, withGetters } from './hostile.ts';
 
-const VERDICTS: readonly Verdict[] = ['ok', 'rate-limit', 'retry', 'fatal'];
+const VERDICTS: readonly string[] = ['ok', 'rate-limit', 'retry', 'fatal'] satisfies Verdict[];
+const DEFAULT_TABLE = new RecoveryTable([]);
 
 const answer = (value: unknown): Settled => ({ ok: true, value, item: 'item', attempt: 1 });
 const rejection = (error: unknown): Settled => ({ ok: false, error, item: 'item', attempt: 1 });
 /** A classifier that says this, whatever its type allows. */
 const saying = (said: unknown): Classify => (() => said) as Classify;
+
+const judge = (settled: Settled, classifiers: readonly Classify[], possiblyExecuted: boolean, table = DEFAULT_TABLE) =>
+  judgeBy(settled, classifiers, possiblyExecuted, table);
 
 function recordOf(judgement: Judgement): FailureRecord {
   assert.ok(judgement.verdict !== 'ok', 'it failed');

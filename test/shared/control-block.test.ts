@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { createControlBlock, openControlBlock } from '../../lib/shared/control-block.ts';
 import { HEADER, layOut, MAGIC, type Sizes, VERSION } from '../../lib/shared/layout.ts';
 
-const SIZES: Sizes = { tokens: [3, 9], slots: 4 };
+const SIZES: Sizes = { tokens: [3, 9], slots: 4, threads: 2 };
 
 describe('the control block', () => {
   it('has its header, and is zero otherwise', () => {
@@ -11,8 +11,8 @@ describe('the control block', () => {
     assert.ok(buffer instanceof SharedArrayBuffer);
     assert.equal(buffer.byteLength, layout.byteLength);
     assert.deepEqual(layout, layOut(SIZES));
-    assert.deepEqual([...ints.subarray(0, 5)], [MAGIC, VERSION, 2, 12, 4]);
-    assert.ok(ints.subarray(5).every((int) => int === 0));
+    assert.deepEqual([...ints.subarray(0, 6)], [MAGIC, VERSION, 2, 12, 4, 2]);
+    assert.ok(ints.subarray(6).every((int) => int === 0));
     assert.ok(ints.buffer === buffer && words.buffer === buffer);
     assert.equal(words.byteLength, buffer.byteLength);
   });
@@ -44,12 +44,15 @@ describe('the control block', () => {
   it('refuses a layout of another size', () => {
     const { buffer } = createControlBlock(SIZES);
     const others: Sizes[] = [
-      { tokens: [3, 9], slots: 5 },
-      { tokens: [3, 9], slots: 3 },
-      { tokens: [3], slots: 4 },
+      { tokens: [3, 9], slots: 5, threads: 2 },
+      { tokens: [3, 9], slots: 3, threads: 2 },
+      { tokens: [3, 9], slots: 4, threads: 1 },
+      { tokens: [3, 9], slots: 4 },
+      { tokens: [3], slots: 4, threads: 2 },
       // As long as the right one.
-      { tokens: [4, 9], slots: 4 },
-      { tokens: [3, 9, 1], slots: 2 },
+      { tokens: [4, 9], slots: 4, threads: 2 },
+      { tokens: [3, 9, 1], slots: 2, threads: 2 },
+      { tokens: [3, 9], slots: 12, threads: 1 },
     ];
     for (const sizes of others) {
       assert.throws(() => openControlBlock(buffer, layOut(sizes)), TypeError, JSON.stringify(sizes));

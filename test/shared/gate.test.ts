@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { createControlBlock } from '../../lib/shared/control-block.ts';
-import { Gate } from '../../lib/shared/gate.ts';
-import { GENERATION } from '../../lib/shared/layout.ts';
+import { CAUSE, Gate, namesOfCauses } from '../../lib/shared/gate.ts';
+import { CAUSES, GENERATION } from '../../lib/shared/layout.ts';
+import type { AdderData, AdderReport } from './fixtures/cause-adder.ts';
 import type { CloserData, CloserReport } from './fixtures/gate-closer.ts';
+import { Meeting } from './fixtures/meeting.ts';
 import { runThreads } from './fixtures/run-threads.ts';
 import { newStress } from './fixtures/stress.ts';
 
@@ -15,6 +17,14 @@ function gatesOf(threads: number, generation = 0): Gate[] {
   const block = createControlBlock({ tokens: [], slots: 0 });
   block.ints[GENERATION] = generation;
   return Array.from({ length: threads }, () => new Gate(block));
+}
+
+/** The same, with a word of causes that is not older than the generations that the test goes through. */
+function gateAt(generation: number): Gate {
+  const block = createControlBlock({ tokens: [], slots: 0 });
+  block.ints[GENERATION] = generation;
+  block.words[CAUSES] = BigInt(generation) << 8n;
+  return new Gate(block);
 }
 
 function gateOf(generation = 0): Gate {
@@ -96,6 +106,102 @@ describe('Gate', () => {
   });
 });
 
+describe('the causes of a closed gate', () => {
+  it('have a bit each, and a name', () => {
+    const bits: number[] = Object.values(CAUSE);
+    assert.deepEqual(
+      bits,
+      bits.map((_, place) => 2 ** place),
+    );
+    assert.deepEqual(namesOfCauses(0), []);
+    assert.deepEqual(namesOfCauses(CAUSE.circuit | CAUSE.refused), ['refused', 'circuit']);
+    assert.deepEqual(namesOfCauses(255), ['refused', 'quota', 'credentials', 'circuit']);
+  });
+
+  it('belong to the generation that begins, and to no other', () => {
+    const gate = gateOf();
+    assert.equal(gate.causesOf(0), 0);
+    gate.close(0, CAUSE.quota);
+    assert.deepEqual(
+      [-1, 0, 1, 2].map((generation) => gate.causesOf(generation)),
+      [0, 0, CAUSE.quota, 0],
+    );
+    gate.close(1, CAUSE.circuit);
+    assert.deepEqual(
+      [1, 2].map((generation) => gate.causesOf(generation)),
+      [0, CAUSE.circuit],
+    );
+    gate.close(2);
+    assert.equal(gate.causesOf(3), CAUSE.refused, 'a refusal, where nothing else is said');
+  });
+
+  it('are those of all who closed it, also of those who came second', () => {
+    const gate = gateOf();
+    assert.equal(gate.close(0, CAUSE.credentials), true);
+    assert.equal(gate.close(0, CAUSE.circuit), false);
+    assert.equal(gate.close(0, CAUSE.circuit | CAUSE.refused), false);
+    assert.equal(gate.causesOf(1), CAUSE.credentials | CAUSE.circuit | CAUSE.refused);
+    assert.equal(gate.generation, 1);
+  });
+
+  it('are there before the gate is closed, and stay true if nobody closes it', () => {
+    const block = createControlBlock({ tokens: [], slots: 0 });
+    const gate = new Gate(block);
+    const exchange = Atomics.compareExchange;
+    let seen: number | undefined;
+    // A thread that looks right before the step.
+    const watched = (...args: [Int32Array, number, number, number]) => {
+      if (args[1] === GENERATION && args[0] === block.ints) seen = gate.causesOf(1);
+      return exchange(...args);
+    };
+    Object.defineProperty(Atomics, 'compareExchange', { value: watched, configurable: true, writable: true });
+    try {
+      gate.close(0, CAUSE.quota);
+    } finally {
+      Object.defineProperty(Atomics, 'compareExchange', { value: exchange, configurable: true, writable: true });
+    }
+    assert.equal(seen, CAUSE.quota);
+  });
+
+  it('do not change because of late news, whatever comes in whatever order, across the end of the numbers too', () => {
+    const closings = fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.integer({ min: 1, max: 15 })), {
+      maxLength: 60,
+    });
+    const firsts = fc.oneof(
+      fc.integer({ min: -(2 ** 31), max: HIGHEST }),
+      fc.integer({ min: HIGHEST - 20, max: HIGHEST }),
+    );
+    fc.assert(
+      fc.property(firsts, closings, (first, history) => {
+        const gate = gateAt(first);
+        let generation = first;
+        let causes = 0;
+        for (const [ago, bits] of history) {
+          const isNow = ago === 0;
+          // Of the event that began the current generation more may be said while it is being dealt with.
+          const isMore = ago === 1;
+          assert.equal(gate.close((generation - ago) | 0, bits), isNow);
+          if (isNow) generation = (generation + 1) | 0;
+          causes = isNow ? bits : isMore ? causes | bits : causes;
+          assert.equal(gate.generation, generation);
+          assert.equal(gate.causesOf(generation), causes);
+          assert.equal(gate.causesOf((generation - 1) | 0), 0);
+          assert.equal(gate.causesOf((generation + 1) | 0), 0);
+        }
+      }),
+    );
+  });
+
+  it('count hints that are ignored, for all', () => {
+    const [one, other] = gatesOf(2);
+    assert.ok(one && other);
+    one.ignoreHints(2);
+    other.ignoreHints(3);
+    one.close(0, CAUSE.quota);
+    assert.deepEqual([one.hintsIgnored, other.hintsIgnored, one.generation], [5, 5, 1]);
+  });
+});
+
 describe('Gate in real threads', () => {
   const GENERATIONS = 100_000;
   const MIN_COLLISIONS = 25;
@@ -132,6 +238,47 @@ describe('Gate in real threads', () => {
       const endMs = performance.now() + PATIENCE_MS;
       let collisions = 0;
       do collisions += await stress(threads);
+      while (collisions < MIN_COLLISIONS && performance.now() < endMs);
+      assert.ok(
+        collisions >= MIN_COLLISIONS,
+        `only ${collisions} collisions: the threads did not run at the same time`,
+      );
+    });
+  }
+
+  const ROUNDS = 5_000;
+
+  /** Each thread has causes of its own in each generation, or none, in which case it comes too late with all of them. */
+  async function stressCauses(threads: number): Promise<number> {
+    const { buffer, layout, ints, words } = createControlBlock({ tokens: [], slots: 0 });
+    const first = (HIGHEST - ROUNDS / 2) | 0;
+    ints[GENERATION] = first;
+    words[CAUSES] = BigInt(first) << 8n;
+    const meeting = Meeting.newCells();
+    // Thread n closes for bit n, but in every seventh generation, in which one of them is late.
+    const causes = Array.from({ length: threads }, (_, id) =>
+      Uint8Array.from({ length: ROUNDS }, (_, n) => (n % 7 === 6 && n % threads === id ? 0 : 1 << id)),
+    );
+    const reports = await runThreads<AdderReport>(
+      new URL('./fixtures/cause-adder.js', import.meta.url),
+      causes.map(
+        (own, id): AdderData => ({ buffer, layout, meeting, threads, id, first, generations: ROUNDS, causes: own }),
+      ),
+    );
+    const wanted = Uint8Array.from({ length: ROUNDS }, (_, n) => causes.reduce((all, own) => all | (own[n] ?? 0), 0));
+    assert.deepEqual(reports[0]?.seen, wanted);
+    assert.equal(
+      reports.reduce((sum, { closed }) => sum + closed, 0),
+      ROUNDS,
+    );
+    return reports.reduce((sum, { collisions }) => sum + collisions, 0);
+  }
+
+  for (const threads of [2, 4]) {
+    it(`ends with the causes of all, and with none of an older event: ${threads} threads`, async () => {
+      const endMs = performance.now() + PATIENCE_MS;
+      let collisions = 0;
+      do collisions += await stressCauses(threads);
       while (collisions < MIN_COLLISIONS && performance.now() < endMs);
       assert.ok(
         collisions >= MIN_COLLISIONS,

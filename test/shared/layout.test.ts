@@ -2,9 +2,15 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
-  CIRCUIT_BYTE,
+  BUCKETS,
+  CALL_SECONDS,
+  CAUSES,
+  callsIndex,
+  FAILURES_IN_ROW,
+  FIRST_BUCKET,
   GENERATION,
   HEADER,
+  HINTS_IGNORED,
   type Layout,
   LINE_BYTES,
   layOut,
@@ -20,17 +26,23 @@ import {
 const sizes: fc.Arbitrary<Sizes> = fc.record({
   tokens: fc.array(fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 65_536 })), { maxLength: 8 }),
   slots: fc.oneof(fc.nat(64), fc.nat(131_072)),
+  threads: fc.nat(256),
 });
 
 /** Where the words stand that several threads write, with the words of one writer at a time in one place. */
 function* places(layout: Layout): Generator<{ from: number; to: number }> {
   yield { from: 64, to: 128 };
-  yield { from: CIRCUIT_BYTE, to: CIRCUIT_BYTE + 128 };
+  yield { from: FAILURES_IN_ROW * 4, to: FAILURES_IN_ROW * 4 + 4 };
+  yield { from: FIRST_BUCKET * 8, to: (FIRST_BUCKET + BUCKETS) * 8 };
   for (const index of layout.nextStart) yield { from: index * 8, to: index * 8 + 8 };
   for (const { first, count } of layout.tokens) yield { from: first * 8, to: (first + count) * 8 };
   for (let slot = 0; slot < layout.slots; slot++) {
     const from = slotIndex(layout, slot) * 4;
     yield { from, to: from + 40 };
+  }
+  for (let place = 0; place < layout.threads; place++) {
+    const from = callsIndex(layout, place) * 4;
+    yield { from, to: from + 8 * CALL_SECONDS };
   }
 }
 
@@ -43,10 +55,14 @@ describe('the memory map', () => {
 
   it('stands where its table says', () => {
     const byteOf = (index: number, bytes: number): number => index * bytes;
-    assert.deepEqual(HEADER, { magic: 0, version: 1, limits: 2, tokens: 3, slots: 4 });
+    assert.deepEqual(HEADER, { magic: 0, version: 1, limits: 2, tokens: 3, slots: 4, threads: 5 });
     assert.equal(byteOf(GENERATION, 4), 64);
     assert.equal(byteOf(PAUSED_UNTIL_NS, 8), 72);
-    assert.equal(CIRCUIT_BYTE, 128);
+    assert.equal(byteOf(HINTS_IGNORED, 4), 68);
+    assert.equal(byteOf(CAUSES, 8), 80);
+    assert.equal(byteOf(FAILURES_IN_ROW, 4), 128);
+    assert.equal(byteOf(FIRST_BUCKET, 8), 192);
+    assert.equal(BUCKETS * 8, LINE_BYTES);
     // Of the slot's words the first five are 32 bits wide, the last one 64.
     assert.deepEqual(SLOT, { cursor: 0, work: 1, sent: 2, refused: 3, cancelled: 4, deadlineNs: 4 });
     assert.ok(byteOf(SLOT.cancelled, 4) + 4 <= byteOf(SLOT.deadlineNs, 8));
@@ -64,15 +80,31 @@ describe('the memory map', () => {
   const table: readonly (readonly [Sizes, Layout])[] = [
     [
       { tokens: [], slots: 0 },
-      { byteLength: 256, nextStart: [], tokens: [], firstSlot: 64, slots: 0 },
+      { byteLength: 256, nextStart: [], tokens: [], firstSlot: 64, slots: 0, firstCalls: 64, threads: 0 },
     ],
     [
-      { tokens: [1], slots: 1 },
-      { byteLength: 448, nextStart: [32], tokens: [{ first: 40, count: 1 }], firstSlot: 96, slots: 1 },
+      { tokens: [1], slots: 1, threads: 3 },
+      {
+        byteLength: 448 + 3 * 512,
+        nextStart: [32],
+        tokens: [{ first: 40, count: 1 }],
+        firstSlot: 96,
+        slots: 1,
+        firstCalls: 112,
+        threads: 3,
+      },
     ],
     [
       { tokens: [20], slots: 40 },
-      { byteLength: 3_072, nextStart: [32], tokens: [{ first: 40, count: 20 }], firstSlot: 128, slots: 40 },
+      {
+        byteLength: 3_072,
+        nextStart: [32],
+        tokens: [{ first: 40, count: 20 }],
+        firstSlot: 128,
+        slots: 40,
+        firstCalls: 768,
+        threads: 0,
+      },
     ],
     [
       { tokens: [8, 9, 16], slots: 2 },
@@ -86,6 +118,8 @@ describe('the memory map', () => {
         ],
         firstSlot: 192,
         slots: 2,
+        firstCalls: 224,
+        threads: 0,
       },
     ],
     [
@@ -96,6 +130,8 @@ describe('the memory map', () => {
         tokens: [{ first: 40, count: 65_536 }],
         firstSlot: (256 + 64 + 8 * 65_536) / 4,
         slots: 131_072,
+        firstCalls: (256 + 64 + 8 * 65_536) / 4 + 16 * 131_072,
+        threads: 0,
       },
     ],
   ];
@@ -104,6 +140,15 @@ describe('the memory map', () => {
       assert.deepEqual(layOut(given), layout);
     });
   }
+
+  it('gives each thread a ring of 64 seconds', () => {
+    const layout = layOut({ tokens: [20], slots: 3, threads: 2 });
+    assert.equal(CALL_SECONDS, 64);
+    assert.deepEqual(
+      [0, 1].map((place) => callsIndex(layout, place) * 4),
+      [704, 704 + 512],
+    );
+  });
 
   it('gives each slot a line', () => {
     const layout = layOut({ tokens: [20], slots: 3 });
@@ -121,9 +166,11 @@ describe('the memory map', () => {
         for (const { first } of layout.tokens) assert.equal((first * 8) % LINE_BYTES, 0);
         assert.equal((layout.firstSlot * 4) % LINE_BYTES, 0);
         assert.equal(layout.byteLength % LINE_BYTES, 0);
-        assert.equal(slotIndex(layout, given.slots) * 4, layout.byteLength, 'the last slot ends where the block ends');
+        const { slots, threads = 0 } = given;
+        assert.equal(slotIndex(layout, slots), layout.firstCalls, 'the rings begin where the last slot ends');
+        assert.equal(callsIndex(layout, threads) * 4, layout.byteLength, 'the last ring ends where the block ends');
         const tokens = given.tokens.reduce((sum, count) => sum + count, 0);
-        const least = 256 + LINE_BYTES * given.tokens.length + 8 * tokens + LINE_BYTES * given.slots;
+        const least = 256 + LINE_BYTES * given.tokens.length + 8 * tokens + LINE_BYTES * slots + 512 * threads;
         assert.ok(layout.byteLength >= least && layout.byteLength < least + LINE_BYTES * (given.tokens.length + 1));
       }),
     );

@@ -17,8 +17,8 @@ import {
   startSimulator,
 } from '../../lib/simulator/index.ts';
 
-/** Waits that are short, so that a test is quick; never random, so that it can be told how long they are. */
-export const QUICK_RETRY = { initialMs: 20, factor: 2, maxMs: 500, jitter: 0 } as const;
+/** Waits that are short, so that a test is quick; by number only, so that it can be told how long they are. */
+export const QUICK_RETRY = { initialMs: 20, factor: 2, maxMs: 500, jitter: 0, adaptive: false } as const;
 
 /** A simulator that ends with the test. Refuses nothing and answers at once unless told otherwise. */
 export async function startSim(t: TestContext, options: SimulatorOptions = {}): Promise<Simulator> {

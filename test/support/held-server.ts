@@ -6,6 +6,7 @@ import type { TestContext } from 'node:test';
 export interface HeldRequest {
   readonly item: string;
   readonly method: string;
+  readonly headers: http.IncomingHttpHeaders;
   answer(status?: number, headers?: Readonly<Record<string, string>>): void;
   /** Tear the connection down. */
   reset(): void;
@@ -66,6 +67,7 @@ export class HeldServer {
     const held: HeldRequest = {
       item,
       method: request.method ?? '',
+      headers: request.headers,
       answer: (status = 200, headers = {}) => {
         this.#drop(held);
         response.writeHead(status, { 'content-type': 'application/json', ...headers }).end('{}');

@@ -34,6 +34,7 @@ export class FakeContext implements HandlerContext {
   readonly attempt = 1;
   readonly threadId = 1;
   readonly state = undefined;
+  credentials: unknown;
   /** `sent` and `answered` of the first token, `acquire`, then `sent2`, `answered2` and so on. */
   readonly log: string[] = [];
   readonly controller = new AbortController();

@@ -52,7 +52,7 @@ function successesOf({ ends, values }: Reply): number {
 }
 
 function setupFor(handler: URL): ThreadSetup {
-  const { buffer, layout } = createControlBlock({ tokens: [], slots: 1 });
+  const { buffer, layout } = createControlBlock({ tokens: [], slots: 1, threads: 1 });
   return {
     buffer,
     layout,
@@ -63,9 +63,16 @@ function setupFor(handler: URL): ThreadSetup {
     http: {},
     dispatcherUrl: undefined,
     lanes: 1,
+    place: 0,
     timeoutMs: 30_000,
     acquireTimeoutMs: 30_000,
     onRateLimit: 'cancel',
+    recovery: [],
+    circuit: undefined,
+    obeysQuota: true,
+    maxRetryAfterMs: 120_000,
+    canRefresh: false,
+    maxAttempts: 3,
     waitUs: createLatencyHistogram(),
     serviceUs: createLatencyHistogram(),
   };
