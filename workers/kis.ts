@@ -1,72 +1,143 @@
-import type { DetailedVerdict, HttpItem, HttpValue, Settled, Verdict } from '../lib/types.ts';
-import { retryAfterOf } from './http-retry-after.ts';
+import { ItemError } from '../lib/errors.ts';
+import { isBlankQuote, readBody, saysSuccess, type UncheckedBody } from '../lib/kis/body.ts';
+import {
+  codeOfBody,
+  INVALID_ITEM_CODE,
+  KIS_CODES,
+  NO_DATA_CODE,
+  NO_DATA_CODES,
+  UNKNOWN_SYMBOL_CODE,
+} from '../lib/kis/codes.ts';
+import type { KisRequest } from '../lib/kis/requests.ts';
+import type { DetailedVerdict, HandlerContext, HttpValue, Permit, Settled, Verdict } from '../lib/types.ts';
+import http from './http.ts';
+import { hintsOf } from './http-hints.ts';
+import { traitsOf, withTraits } from './traits.ts';
 
-export { default, setup } from './http.ts';
+export { setup } from './http.ts';
 
-/** "Transactions per second", and the limit of the ledger behind. They come with any HTTP status, 200 too. */
-const RATE_LIMIT_CODES = new Set<unknown>(['EGW00201', 'EGW00215']);
-/** "Number of transactions per second", from "the number of transactions per second was exceeded". */
-const RATE_LIMIT_TEXT = '초당 거래건수';
+/** Paths whose answers always have an `rt_cd`; the hash key and the tokens have none. */
+const API_PATH = /(?:^|\/)uapi\/[^?#]*\/v\d+\//;
+const QUOTE_PATH = /\/quotations\//;
 
-/** Passing trouble of the gateway: routing, server error, time out. */
-const PASSING_CODES = new Set<unknown>([
-  'EGW00001',
-  'EGW00002',
-  'EGW00202',
-  'EGW00203',
-  'EGW00300',
-  'EGW00301',
-  'EGW00302',
-  'EGW00316',
-]);
+/**
+ * The handler of the KIS client: the built-in HTTP handler, for one request or, where the symbol may be at one of several
+ * exchanges, for one request after the other until it is found. Each has a token of its own.
+ *
+ * @throws ItemError `HANDLER`, with the item's `problem`, and all that the HTTP handler throws
+ */
+async function kis(item: KisRequest, context: HandlerContext): Promise<HttpValue> {
+  const { problem, elsewhere = [] } = item ?? {};
+  if (problem !== undefined) throw new ItemError('HANDLER', problem, { notSent: true });
+  let value = await http(item, context);
+  for (const query of elsewhere) {
+    if (!isElsewhere(value)) break;
+    const permit = await context.acquire();
+    value = await http({ ...item, query: { ...item.query, ...query } }, furtherContext(context, permit));
+  }
+  return value;
+}
 
-interface KisBody {
-  readonly rt_cd?: unknown;
-  readonly msg_cd?: unknown;
-  readonly msg1?: unknown;
-  readonly message?: unknown;
+/** The same attempt, for a request that has a token of its own. */
+function furtherContext(context: HandlerContext, permit: Permit): HandlerContext {
+  const { index, attempt, threadId, state, credentials } = context;
+  return {
+    index,
+    attempt,
+    threadId,
+    state,
+    credentials,
+    get signal() {
+      return context.signal;
+    },
+    sent: () => permit.sent(),
+    answered: () => permit.answered(),
+    acquire: () => context.acquire(),
+    throwIfStopped: () => context.throwIfStopped(),
+  };
+}
+
+/** This exchange does not know the symbol; another one may. */
+function isElsewhere(value: HttpValue): boolean {
+  const body = readBody(value.body);
+  if (body === undefined) return false;
+  return saysSuccess(body) ? isBlankQuote(body) : NO_DATA_CODES.has(errorCodeOf(body) ?? '');
 }
 
 /**
  * The verdict on an answer of the KIS Open API, by its body: the HTTP status alone takes a refusal for a success.
  *
  * - `rate-limit`: EGW00201 and EGW00215 in all their variants
- * - `retry`: the codes of passing trouble (the engine repeats only what is safe to repeat)
- * - `fatal`: any other `rt_cd` than "0"
+ * - `retry`: the codes of passing trouble, and what should be an answer of the API but is none (the engine repeats only
+ *   what is safe to repeat)
+ * - `fatal`: any other `rt_cd` than "0", and a quote of a symbol that nobody knows
  * - `undefined`, for the rules of HTTP: everything else
+ *
+ * `upstreamCode` has the code, for the recovery table: an expired token is fatal here, but not with `KIS_RULES`.
  */
-export function classify(settled: Settled<HttpValue, HttpItem>): Verdict | DetailedVerdict | undefined {
-  if (!settled.ok) return undefined;
-  const body = asKisBody(settled.value.body);
-  if (body === undefined) return undefined;
-  const { rt_cd: result, msg_cd: code, msg1: text, message } = body;
-  if (
-    RATE_LIMIT_CODES.has(code) ||
-    RATE_LIMIT_CODES.has(message) ||
-    (typeof text === 'string' && text.includes(RATE_LIMIT_TEXT))
-  ) {
-    return { verdict: 'rate-limit', retryAfterMs: retryAfterOf(settled.value) };
+export function classify(settled: Settled<HttpValue, KisRequest>): Verdict | DetailedVerdict | undefined {
+  if (!settled.ok) {
+    const isInvalid = settled.item?.problem !== undefined;
+    return isInvalid ? { verdict: 'fatal', upstreamCode: INVALID_ITEM_CODE, possiblyExecuted: false } : undefined;
   }
-  if (result === undefined || String(result) === '0') return undefined;
+  const { value } = settled;
+  const { url } = settled.item;
+  const body = readBody(value.body);
+  if (body !== undefined) {
+    const code = errorCodeOf(body);
+    if (code !== undefined) return verdictOn(code, body, value);
+    if (isFailure(body)) return { verdict: 'fatal', message: unknownError(body) };
+    if (QUOTE_PATH.test(url) && isBlankQuote(body)) {
+      return {
+        verdict: 'fatal',
+        code: 'INVALID_RESPONSE',
+        upstreamCode: UNKNOWN_SYMBOL_CODE,
+        possiblyExecuted: false,
+        message: 'KIS knows no such symbol in this market: the quote came back empty.',
+      };
+    }
+  }
+  if (value.status >= 400 || !API_PATH.test(url) || (body !== undefined && saysSuccess(body))) return undefined;
   return {
-    verdict: PASSING_CODES.has(code) ? 'retry' : 'fatal',
-    // `msg1` is left out: it is the upstream's free text.
-    message: `KIS answered with rt_cd ${describeCode(result)}, msg_cd ${describeCode(code)}.`,
+    verdict: value.status < 300 ? 'retry' : 'fatal',
+    code: 'INVALID_RESPONSE',
+    message: 'What came back is no answer of the KIS Open API.',
   };
 }
 
-function describeCode(code: unknown): string {
-  return typeof code === 'string' && /^\w{1,16}$/.test(code) ? code : 'unknown';
+function verdictOn(upstreamCode: string, body: UncheckedBody, value: HttpValue): DetailedVerdict {
+  const known = KIS_CODES.get(upstreamCode);
+  if (known === undefined) return { verdict: 'fatal', upstreamCode, message: unknownError(body) };
+  const { verdict, code, possiblyExecuted, meaning } = known;
+  return {
+    verdict,
+    upstreamCode,
+    message: `KIS answered ${upstreamCode}: ${meaning}.`,
+    ...(code === undefined ? {} : { code }),
+    ...(possiblyExecuted === undefined ? {} : { possiblyExecuted }),
+    ...(verdict === 'rate-limit' ? hintsOf(value, true) : {}),
+  };
 }
 
-/** JSON under a wrong content type arrives as text. */
-function asKisBody(body: unknown): KisBody | undefined {
-  if (typeof body === 'string' && body.startsWith('{')) {
-    try {
-      return JSON.parse(body) as KisBody;
-    } catch {
-      return undefined;
-    }
-  }
-  return typeof body === 'object' && body !== null ? body : undefined;
+/** The code of an answer that is an error, if it has one. A known code is an error whatever else the body says. */
+function errorCodeOf(body: UncheckedBody): string | undefined {
+  const code = codeOfBody(body);
+  if (code !== undefined && KIS_CODES.has(code)) return code;
+  if (!isFailure(body)) return undefined;
+  return String(body.rt_cd) === '7' ? NO_DATA_CODE : code;
 }
+
+function isFailure(body: UncheckedBody): boolean {
+  return body.rt_cd === undefined ? typeof body.error_code === 'string' : !saysSuccess(body);
+}
+
+/** `msg1` is left out: it is the upstream's free text. */
+function unknownError({ rt_cd, msg_cd, error_code }: UncheckedBody): string {
+  return `KIS answered with rt_cd ${describeCode(rt_cd)}, msg_cd ${describeCode(msg_cd ?? error_code)}.`;
+}
+
+function describeCode(code: unknown): string {
+  return typeof code === 'number' || (typeof code === 'string' && /^\w{1,16}$/.test(code)) ? String(code) : 'unknown';
+}
+
+export default withTraits(kis, traitsOf(http));

@@ -1,5 +1,6 @@
 import { InvalidOptionError } from '../errors.ts';
 import { isNumberWithin, OptionReader } from './check.ts';
+import { isLateError, KIS_ERROR_CODES, type KisErrorCode } from './kis/codes.ts';
 import { FAULT_KINDS, type Fault, type FaultKind, REFUSALS, type Refusal } from './types.ts';
 
 /** When a fault strikes, with every default filled in. */
@@ -17,9 +18,10 @@ export type FaultEffect =
   | { readonly kind: 'refuse'; readonly variant: Refusal | undefined }
   | { readonly kind: '429' | '503'; readonly retryAfter: number | string | { readonly dateInMs: number } | undefined }
   | { readonly kind: 'status'; readonly status: number; readonly body: string | undefined }
+  | { readonly kind: 'kis'; readonly code: KisErrorCode; readonly status: number | undefined }
   | { readonly kind: 'slow-body'; readonly durationMs: number }
   | { readonly kind: 'huge-body'; readonly bytes: number }
-  | { readonly kind: Exclude<FaultKind, 'refuse' | '429' | '503' | 'status' | 'slow-body' | 'huge-body'> };
+  | { readonly kind: Exclude<FaultKind, 'refuse' | '429' | '503' | 'status' | 'kis' | 'slow-body' | 'huge-body'> };
 
 export interface ResolvedFault {
   readonly when: FaultConditions;
@@ -32,6 +34,7 @@ const FURTHER: Readonly<Partial<Record<FaultKind, readonly string[]>>> = {
   '429': ['retryAfter'],
   '503': ['retryAfter'],
   status: ['status', 'body'],
+  kis: ['code', 'status'],
   'slow-body': ['durationMs'],
   'huge-body': ['bytes'],
 };
@@ -56,6 +59,8 @@ function resolveFault(fault: unknown, path: string): ResolvedFault {
     FAULT_KINDS,
   );
   const reader = new OptionReader(fault, path, [...CONDITIONS, ...(FURTHER[kind] ?? [])]);
+  const effect = resolveEffect(reader, kind);
+  const isAtArrival = effect.kind === 'kis' ? !isLateError(effect.code) : AT_ARRIVAL.has(kind);
   return {
     when: {
       at: resolveAt(reader),
@@ -63,9 +68,9 @@ function resolveFault(fault: unknown, path: string): ResolvedFault {
       methods: reader.strings('methods')?.map((method) => method.toUpperCase()),
       path: resolvePath(reader),
       times: reader.has('times') ? reader.integer('times', 1, 1, Number.MAX_SAFE_INTEGER) : Number.POSITIVE_INFINITY,
-      after: reader.oneOf('after', ['arrival', 'executed'] as const, AT_ARRIVAL.has(kind) ? 'arrival' : 'executed'),
+      after: reader.oneOf('after', ['arrival', 'executed'] as const, isAtArrival ? 'arrival' : 'executed'),
     },
-    effect: resolveEffect(reader, kind),
+    effect,
   };
 }
 
@@ -97,6 +102,12 @@ function resolveEffect(reader: OptionReader, kind: FaultKind): FaultEffect {
     case 'status':
       if (!reader.has('status')) reader.fail('status', 'a whole number from 200 to 599');
       return { kind, status: reader.integer('status', 500, 200, 599), body: resolveBody(reader) };
+    case 'kis':
+      return {
+        kind,
+        code: reader.oneOf('code', KIS_ERROR_CODES),
+        status: reader.has('status') ? reader.integer('status', 500, 200, 599) : undefined,
+      };
     case 'slow-body':
       return { kind, durationMs: reader.number('durationMs', 1000, 0, MAX_TIMER_MS) };
     case 'huge-body':

@@ -1,3 +1,4 @@
+export type { KisErrorCode } from './kis/codes.ts';
 export type { Algorithm } from './limiters.ts';
 export { startSimulator } from './simulator.ts';
 export type {
@@ -6,6 +7,7 @@ export type {
   Fault,
   FaultKind,
   HugeBodyFault,
+  KisFault,
   KisOptions,
   Order,
   PlainFault,

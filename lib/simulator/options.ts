@@ -11,6 +11,7 @@ export interface ResolvedKis {
   readonly tokenIntervalMs: number;
   readonly tokenLifetimeMs: number;
   readonly tokenReuseMs: number;
+  readonly expireTokensAt: number | undefined;
   readonly countTokenRequests: boolean;
   readonly multiPrice: boolean;
   readonly unknownSymbols: readonly string[];
@@ -59,6 +60,7 @@ const KNOWN_KIS = [
   'tokenIntervalMs',
   'tokenLifetimeMs',
   'tokenReuseMs',
+  'expireTokensAt',
   'countTokenRequests',
   'multiPrice',
   'unknownSymbols',
@@ -141,6 +143,9 @@ function resolveKis(reader: OptionReader): ResolvedKis | undefined {
     tokenIntervalMs: kis.number('tokenIntervalMs', 60_000, 0, MAX_WINDOW_MS),
     tokenLifetimeMs: kis.number('tokenLifetimeMs', 24 * 3_600_000, 0, MAX_TIMER_MS),
     tokenReuseMs: kis.number('tokenReuseMs', 6 * 3_600_000, 0, MAX_TIMER_MS),
+    expireTokensAt: kis.has('expireTokensAt')
+      ? kis.integer('expireTokensAt', 1, 1, Number.MAX_SAFE_INTEGER)
+      : undefined,
     countTokenRequests: kis.boolean('countTokenRequests', false),
     multiPrice: kis.boolean('multiPrice', true),
     unknownSymbols: kis.strings('unknownSymbols') ?? ['000000', 'UNKNOWN'],

@@ -161,6 +161,7 @@ export class ApiServer {
     let n = 0;
     if (isCounted) n = run.journal.arrive(atNs, method, target, key);
     else run.tokenRequests++;
+    if (isCounted && n === this.#options.kis?.expireTokensAt) this.#kis?.expireTokens();
     const fault = run.faults.pick(n, method, pathname);
     const isSpared = fault?.after === 'arrival' || !isCounted;
     let decision: Decision = fault ? 'injected' : 'accepted';

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { type Answer, jsonAnswer, jsonTextAnswer, refusalAnswer, send } from './answer.ts';
 import type { FaultEffect } from './fault-options.ts';
+import { gatewayError, tokenError } from './kis/errors.ts';
 import type { Refusal } from './types.ts';
 
 const SLOW_BODY_PIECES = 20;
@@ -36,6 +37,10 @@ export function strike(effect: FaultEffect, response: ServerResponse, normal: An
       return sendWith(response, retryAfterAnswer(Number(effect.kind), effect.retryAfter));
     case 'status':
       return sendWith(response, statusAnswer(effect.status, effect.body));
+    case 'kis': {
+      const word = response.req.url?.startsWith('/oauth2/') ? tokenError : gatewayError;
+      return sendWith(response, word(effect.code, effect.status));
+    }
     case 'html-500':
       return sendWith(response, { status: 500, headers: { 'content-type': 'text/html' }, body: ERROR_PAGE });
     case 'malformed-json':

@@ -1,3 +1,4 @@
+import type { KisErrorCode } from './kis/codes.ts';
 import type { Algorithm } from './limiters.ts';
 
 /** How a refusal by the rate limit looks on the wire. `egw-...` are the variants of KIS' error EGW00201. */
@@ -19,6 +20,7 @@ export const FAULT_KINDS = [
   '429',
   '503',
   'status',
+  'kis',
   'reset',
   'hang',
   'truncated',
@@ -53,7 +55,8 @@ interface FaultBase {
    * - `executed`: the request was counted by the limiter and executed and has taken its service time; then the answer
    *   goes wrong. If the limiter refuses it, it is a plain refusal and no fault.
    *
-   * Default: `arrival` for `refuse`, `429` and `503`, otherwise `executed`.
+   * Default: `arrival` for `refuse`, `429`, `503`, and for `kis` with a code by which the gateway turns a request away;
+   * otherwise `executed`.
    */
   readonly after?: 'arrival' | 'executed';
 }
@@ -78,6 +81,16 @@ export interface StatusFault extends FaultBase {
   readonly kind: 'status';
   readonly status: number;
   readonly body?: unknown;
+}
+
+/**
+ * An error of KIS by its code: with `rt_cd`, or as the token endpoints word it if the request is for one of these.
+ * `status` defaults to the one that KIS uses for it.
+ */
+export interface KisFault extends FaultBase {
+  readonly kind: 'kis';
+  readonly code: KisErrorCode;
+  readonly status?: number;
 }
 
 /**
@@ -115,7 +128,7 @@ export interface HugeBodyFault extends FaultBase {
 }
 
 /** Something that goes wrong on purpose. Of several that match, the first in the list strikes. */
-export type Fault = RefuseFault | RetryAfterFault | StatusFault | PlainFault | SlowBodyFault | HugeBodyFault;
+export type Fault = RefuseFault | RetryAfterFault | StatusFault | KisFault | PlainFault | SlowBodyFault | HugeBodyFault;
 
 /** The KIS endpoints. */
 export interface KisOptions {
@@ -129,6 +142,8 @@ export interface KisOptions {
   readonly tokenIntervalMs?: number;
   /** How long a token lives. Default 24 hours. */
   readonly tokenLifetimeMs?: number;
+  /** When the request of this number arrives, every token issued so far has expired. Default: never. */
+  readonly expireTokensAt?: number;
   /** Asking again within this time gives the same token. Default 6 hours. */
   readonly tokenReuseMs?: number;
   /** Do requests to `/oauth2/` count against the rate limit? Default false. */

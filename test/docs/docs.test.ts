@@ -4,13 +4,19 @@ import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { describe, it, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { DYNAMIC_BATCH_DEFAULTS } from '../../lib/batch/dynamic-batch.ts';
+import { ENVIRONMENT } from '../../lib/environment.ts';
 import * as surface from '../../lib/index.ts';
 import { createEngine, ERROR_CODES, SluicegateError } from '../../lib/index.ts';
-import { DEFAULTS } from '../../lib/options.ts';
-import { startSimulator } from '../../lib/simulator/index.ts';
+import { KIS_RULES } from '../../lib/kis/index.ts';
+import { KIS_MARKETS } from '../../lib/kis/requests.ts';
+import { DEFAULT_RULES } from '../../lib/recover/default-rules.ts';
+import { DEFAULTS } from '../../lib/resolve-options.ts';
+import { type SimulatorOptions, startSimulator } from '../../lib/simulator/index.ts';
 import { membersOf } from './declarations.ts';
 import { Examples, expectedLines, isAsExpected } from './examples.ts';
 import { parseMarkdown } from './markdown.ts';
+import { messageRowOf, rowOf } from './rule-rows.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const NAMES = ['README.md', 'CHANGELOG.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)];
@@ -49,10 +55,16 @@ function assertListed(name: string, wanted: readonly string[]): void {
   );
 }
 
-/** Run the examples of a document against a server that limits exactly as they say. */
+/** The upstream of the examples of a document: a server that limits exactly as they say. */
+function upstreamOf(name: string): SimulatorOptions {
+  if (name === 'docs/kis.md') return { kis: { tokenIntervalMs: 0 }, limit: 18 };
+  return { kis: false, limit: 20, refusal: '429' };
+}
+
+/** Run the examples of a document. */
 async function runExamples(t: TestContext, name: string): Promise<void> {
   const { blocks } = documentOf(name);
-  const simulator = await startSimulator({ kis: false, limit: 20, refusal: '429' });
+  const simulator = await startSimulator(upstreamOf(name));
   t.after(() => simulator.close());
   const examples = new Examples(blocks, ROOT, simulator.url);
   t.after(() => examples.remove());
@@ -81,7 +93,7 @@ describe('the examples', { concurrency: 2 }, () => {
   it('are there, in every document for users', () => {
     const withExamples = NAMES.filter((name) => documentOf(name).blocks.some(({ language }) => language === 'js'));
     assert.deepEqual(
-      ['README.md', 'docs/errors.md', 'docs/handlers.md', 'docs/options.md'].filter(
+      ['README.md', 'docs/errors.md', 'docs/handlers.md', 'docs/kis.md', 'docs/options.md'].filter(
         (name) => !withExamples.includes(name),
       ),
       [],
@@ -154,13 +166,18 @@ describe('the documents', () => {
       ...declared(options, 'EngineOptions'),
       ...declared(options, 'RateLimit').map((option) => `rate.${option}`),
       ...declared(options, 'RetryOptions').map((option) => `retry.${option}`),
+      ...declared(options, 'CircuitOptions').map((option) => `circuit.${option}`),
       ...declared('lib/types.d.ts', 'HttpOptions').map((option) => `http.${option}`),
+      ...declared('lib/statistics/options.d.ts', 'StatisticsOptions').map((option) => `statistics.${option}`),
+      ...declared('lib/statistics/options.d.ts', 'SaveOptions').map((option) => `statistics.${option}`),
       ...declared(options, 'RunOptions'),
       ...declared(options, 'CloseOptions'),
     ];
     assertListed('docs/options.md', wanted);
     const known = new Set(wanted);
-    const dotted = [...listedIn('docs/options.md')].filter((cell) => /^(?:rate|retry|http)\.\w+$/.test(cell));
+    const dotted = [...listedIn('docs/options.md')].filter((cell) =>
+      /^(?:rate|retry|circuit|http|statistics)\.\w+$/.test(cell),
+    );
     assert.deepEqual(
       dotted.filter((cell) => !known.has(cell)),
       [],
@@ -168,11 +185,12 @@ describe('the documents', () => {
   });
 
   it('say the default of every option that has one', () => {
-    const { retry, rate, ...top } = DEFAULTS;
+    const { circuit, retry, rate, ...top } = DEFAULTS;
     const wanted = [
       ...Object.entries(top),
       ...Object.entries(retry).map(([key, value]) => [`retry.${key}`, value] as const),
       ...Object.entries(rate).map(([key, value]) => [`rate.${key}`, value] as const),
+      ...Object.entries(circuit).map(([key, value]) => [`circuit.${key}`, value] as const),
     ].filter(([key]) => key !== 'itemsPerThread' && key !== 'maxItemsWithRate');
     const { rows } = documentOf('docs/options.md');
     for (const [option, value] of wanted) {
@@ -181,9 +199,31 @@ describe('the documents', () => {
     }
   });
 
+  it('list how batches are handed out, and every variable of the environment', () => {
+    assertListed('docs/batches.md', declared('lib/batch/feeder.d.ts', 'GroupReport'));
+    const { rows } = documentOf('docs/batches.md');
+    for (const [key, value] of Object.entries(DYNAMIC_BATCH_DEFAULTS)) {
+      assert.equal(rows.find(([first]) => first === `dynamicBatch.${key}`)?.[1], String(value), key);
+    }
+    assertListed(
+      'docs/options.md',
+      ENVIRONMENT.map(({ name }) => name),
+    );
+  });
+
+  it('show the recovery table as it is', () => {
+    const types = new Set(DEFAULT_RULES.map(({ type }) => type));
+    const { rows } = documentOf('docs/recovery.md');
+    const rowsOf = (cells: number) => rows.filter((row) => types.has(row[0] ?? '') && row.length === cells);
+    assert.deepEqual(rowsOf(4), DEFAULT_RULES.map(rowOf));
+    assert.deepEqual(rowsOf(3), DEFAULT_RULES.map(messageRowOf));
+    assertListed('docs/recovery.md', declared('lib/types.d.ts', 'RecoveryRule'));
+  });
+
   it('list every event, and every field of statistics, progress and summary', () => {
     assertListed('docs/options.md', declared('lib/events.d.ts', 'EngineEvents'));
-    assertListed('docs/options.md', declared('lib/engine.d.ts', 'EngineStats'));
+    assertListed('docs/options.md', declared('lib/engine-stats.d.ts', 'EngineStats'));
+    assertListed('docs/options.md', declared('lib/statistics/statistics.d.ts', 'Statistics'));
     assertListed('docs/options.md', declared('lib/batch/progress.d.ts', 'Progress'));
     assertListed('docs/options.md', declared('lib/batch/summary.d.ts', 'BatchSummary'));
   });
@@ -193,6 +233,23 @@ describe('the documents', () => {
     assertListed('docs/handlers.md', declared('lib/types.d.ts', 'HttpItem'));
     assertListed('docs/handlers.md', declared('lib/types.d.ts', 'DetailedVerdict'));
     assertListed('docs/handlers.md', declared('lib/simulator/types.d.ts', 'SimulatorOptions'));
+  });
+
+  it('list all that the KIS client takes and does, every market and every code', () => {
+    const kis = 'docs/kis.md';
+    assertListed(kis, declared('lib/kis/options.d.ts', 'KisClientOptions'));
+    assertListed(kis, declared('lib/kis/client.d.ts', 'KisClient'));
+    const text = read(kis);
+    const codes = KIS_RULES.flatMap(({ when }) => when.upstreamCode ?? []);
+    assert.ok(codes.length > 20);
+    for (const word of [...KIS_MARKETS, ...codes]) assert.ok(text.includes(`\`${word}\``), word);
+    const { rows } = documentOf(kis);
+    for (const { type, when, maxAttempts = 1 } of KIS_RULES) {
+      if (when.upstreamCode === undefined) continue;
+      const row = rows.find(([, second]) => second === type);
+      assert.equal(row?.at(-1), String(maxAttempts), type);
+      for (const code of [when.upstreamCode].flat()) assert.ok(row?.[0]?.includes(code), code);
+    }
   });
 
   it('explain every code of an item, and no other', () => {

@@ -11,6 +11,8 @@ const execFileAsync = promisify(execFile);
 const API = 'https://api.example.com';
 /** What examples may import, beside Node's own modules. */
 const PACKAGES = ['undici', '@types/node'];
+/** What examples find in the environment. */
+const ENVIRONMENT = { KIS_APP_KEY: 'an-app-key', KIS_APP_SECRET: 'an-app-secret' };
 /** What a line of an example says that it prints: `// -> 3 items`. */
 const EXPECTED = /\/\/ -> (.*)$/;
 
@@ -113,9 +115,10 @@ export class Examples {
 
   async #execute(args: readonly string[], signal: AbortSignal): Promise<{ stdout: string; stderr: string }> {
     // Settings of the test runner that started this are not for the examples.
-    const env = Object.fromEntries(
+    const own = Object.fromEntries(
       Object.entries(process.env).filter(([name]) => !/^(?:NODE_TEST_CONTEXT|NODE_OPTIONS|NODE_PATH)$/.test(name)),
     );
+    const env = { ...own, ...ENVIRONMENT };
     return execFileAsync(process.execPath, args, { cwd: this.folder, env, signal }).catch(
       (error: Error & { stdout?: string }) => {
         // The message has the command and what it wrote to stderr.

@@ -253,7 +253,11 @@ test('at arrival, a fault uses no quota; after execution it does, and does not h
 });
 
 test('every kind can also strike at arrival, and on a request with a body', async (t) => {
-  const further: Readonly<Partial<Record<FaultKind, object>>> = { status: { status: 500 }, 'huge-body': { bytes: 10 } };
+  const further: Readonly<Partial<Record<FaultKind, object>>> = {
+    status: { status: 500 },
+    kis: { code: 'EGW00300' },
+    'huge-body': { bytes: 10 },
+  };
   for (const kind of FAULT_KINDS.filter((one) => one !== 'hang')) {
     const fault = { kind, after: 'arrival', ...further[kind] } as Fault;
     const sim = await startSimulator({ faults: [fault], serviceTimeMs: 3_600_000 });

@@ -75,9 +75,7 @@ export class KisService {
       if (pathname === ORDER_PATH) return this.#order(request, orders);
     }
     const quote = method === 'GET' ? this.#quotes.get(pathname) : undefined;
-    return quote
-      ? this.#quote(request, quote)
-      : jsonAnswer(404, { rt_cd: '1', msg_cd: 'EGW00203', msg1: 'OPS라우팅 중 오류가 발생했습니다.' });
+    return quote ? this.#quote(request, quote) : gatewayError('EGW00203', 404);
   }
 
   #quote(request: ApiRequest, quote: Quote): Answer {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type Answer, jsonAnswer } from '../answer.ts';
 import type { ResolvedKis } from '../options.ts';
-import { type GatewayErrorCode, type TokenErrorCode, tokenError } from './errors.ts';
+import type { KisErrorCode } from './codes.ts';
+import { tokenError } from './errors.ts';
 
 interface Token {
   readonly text: string;
@@ -79,7 +80,7 @@ export class TokenDesk {
   }
 
   /** What is wrong with an `authorization` header, if anything. */
-  check(authorization: string | undefined, appKey: string, nowNs: number): GatewayErrorCode | undefined {
+  check(authorization: string | undefined, appKey: string, nowNs: number): KisErrorCode | undefined {
     const token = this.#tokens.get(/^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? '');
     if (token?.appKey !== appKey) return 'EGW00121';
     return nowNs < token.expiresAtNs ? undefined : 'EGW00123';
@@ -94,7 +95,7 @@ export class TokenDesk {
     for (const token of this.#tokens.values()) token.expiresAtNs = Number.NEGATIVE_INFINITY;
   }
 
-  #checkApp(appKey: string, appSecret: string): TokenErrorCode | undefined {
+  #checkApp(appKey: string, appSecret: string): KisErrorCode | undefined {
     if (appKey === '') return 'EGW00102';
     if (this.#options.appKey !== undefined && appKey !== this.#options.appKey) return 'EGW00103';
     if (appSecret === '') return 'EGW00104';
