@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { audit } from '../../lib/audit/audit.ts';
 import type { PlannedLimit } from '../../lib/limit/plan.ts';
 import { findOverrun, type Observation, simulate, type World } from './simulation.ts';
 import { limitOf, limits, MS, type WorldChoice, worlds } from './worlds.ts';
 
-const TRAVEL_NS = 250n * MS;
+const TRAVEL_NS = 250e6;
 /** Without shrinking: of worlds as large as these it takes minutes, and the seed would be told too late or never. */
 const AT_ONCE = { endOnFailure: true };
 const anything = fc.constant(undefined);
@@ -13,12 +14,26 @@ const atOnce = fc.constant(0n);
 const finite = fc.bigInt({ min: 0n, max: 120n * MS });
 const single = (assumed: fc.Arbitrary<bigint | undefined>) => limits(assumed).map((limit) => [limit]);
 
+/** Milliseconds that are read as so many nanoseconds, although what is read is rounded up. */
+const msOf = (ns: bigint): number => Math.max(0, (Number(ns) - 0.5) / 1e6);
+
+/** What our side knows of its requests says that nobody can have counted too many, whoever did what. */
+function assertAudited({ limits }: World, { requests }: Observation): void {
+  for (const { tokens, windowNs, arrivalWithinNs, straggleNs } of limits) {
+    const arrivalWithinMs = arrivalWithinNs === undefined ? undefined : msOf(arrivalWithinNs);
+    const limit = { limit: tokens, windowMs: msOf(windowNs), straggleMs: msOf(straggleNs) };
+    const { holds, worst } = audit(requests, { ...limit, arrivalWithinMs });
+    assert.ok(holds, `${worst?.count} can have been counted in ${windowNs} ns`);
+  }
+}
+
 /** What must hold in every world that keeps to what is assumed of it. */
 function assertExact(world: World, seen: Observation): void {
   for (const { tokens, windowNs, initial } of world.limits) {
     assert.equal(findOverrun(seen.countedNs, tokens, windowNs), undefined, `more than ${tokens} in ${windowNs} ns`);
     if (initial === 'empty') for (const startNs of seen.startsNs) assert.ok(startNs >= Number(windowNs));
   }
+  assertAudited(world, seen);
   assert.deepEqual(
     seen.freeInTheEnd,
     world.limits.map(({ tokens }) => tokens),
@@ -53,7 +68,7 @@ describe('an upstream that counts exactly', () => {
     holds({ limits: single(finite), longestTravelNs: TRAVEL_NS }, 150));
 
   it('never counts too many with arrivalWithin 0 and no travelling', () =>
-    holds({ limits: single(atOnce), longestTravelNs: 0n, ends: ['given back', 'cancelled'] }, 100));
+    holds({ limits: single(atOnce), longestTravelNs: 0, ends: ['given back', 'cancelled'] }, 100));
 
   it('never counts too many under several limits', () =>
     holds(
@@ -92,14 +107,14 @@ describe('what makes the promise', () => {
     fates: [1, 1, 0, 0].map((arrivalShare) => ({
       end: 'answered',
       reportsSent: true,
-      thinkNs: 0n,
-      leaveNs: 0n,
+      thinkNs: 0,
+      leaveNs: 0,
       arrivalShare,
-      answerNs: 0n,
+      answerNs: 0,
       vanishes: false,
     })),
-    longestTravelNs: 90n * MS,
-    timerErrorNs: () => 0n,
+    longestTravelNs: 90e6,
+    timerErrorNs: () => 0,
     deathsNs: [],
   });
 
@@ -107,8 +122,12 @@ describe('what makes the promise', () => {
     // The simulation keeps to the shortest assumption, so the world is made with none and then lied about.
     const honest = bunched(undefined);
     assert.equal(findOverrun((await simulate(honest)).countedNs, 2, 100n * MS), undefined);
-    const late = await simulate({ ...bunched(0n), travelsAnyway: true });
+    const liedTo = { ...bunched(0n), travelsAnyway: true };
+    const late = await simulate(liedTo);
     assert.notEqual(findOverrun(late.countedNs, 2, 100n * MS), undefined);
+    // By what our side knows and assumes it is right; without the assumption the audit sees that it may not be.
+    assertAudited(liedTo, late);
+    assert.throws(() => assertAudited(honest, late), /4 can have been counted/);
   });
 
   it('is the assumption: the properties above fail in worlds that do not keep to it', async () => {

@@ -18,10 +18,10 @@ function busy({ limit, threads, responseMs }: Setting): Promise<Observation> {
   const fate: Fate = {
     end: 'answered',
     reportsSent: true,
-    thinkNs: 0n,
-    leaveNs: 0n,
+    thinkNs: 0,
+    leaveNs: 0,
     arrivalShare: 0,
-    answerNs: BigInt(responseMs) * MS,
+    answerNs: responseMs * 1e6,
     vanishes: false,
   };
   return simulate({
@@ -29,8 +29,8 @@ function busy({ limit, threads, responseMs }: Setting): Promise<Observation> {
     threads,
     lanes: 2 * limit.tokens,
     fates: new Array<Fate>(CYCLES * limit.tokens).fill(fate),
-    longestTravelNs: 0n,
-    timerErrorNs: () => 0n,
+    longestTravelNs: 0,
+    timerErrorNs: () => 0,
     deathsNs: [],
   });
 }

@@ -1,3 +1,4 @@
+import type { RequestTimes } from '../../lib/audit/audit.ts';
 import { type Grant, Limiter } from '../../lib/limit/limiter.ts';
 import type { PlannedLimit } from '../../lib/limit/plan.ts';
 import { Ticket, Waiter } from '../../lib/limit/waiter.ts';
@@ -12,16 +13,18 @@ export interface Fate {
   readonly end: End;
   /** The handler says when its request leaves. */
   readonly reportsSent: boolean;
-  /** From the end of the lane's last request to asking for a token. */
-  readonly thinkNs: bigint;
+  /** From the end of the lane's last request to asking for a token. All times are whole nanoseconds. */
+  readonly thinkNs: number;
   /** From the grant to the last byte on the wire. */
-  readonly leaveNs: bigint;
+  readonly leaveNs: number;
   /** How far the upstream is when it counts the request, as a share of what `arrivalWithin` or `straggle` allow. */
   readonly arrivalShare: number;
   /** From the sending to the answer, at least; or to the moment at which we give up. */
-  readonly answerNs: bigint;
+  readonly answerNs: number;
   /** Only without an answer: the upstream never hears of it. */
   readonly vanishes: boolean;
+  /** How long the thread stands still between reading the time of the answer and settling the tokens. */
+  readonly stallNs?: number;
 }
 
 export interface World {
@@ -29,40 +32,49 @@ export interface World {
   readonly threads: number;
   /** Lanes of each thread. */
   readonly lanes: number;
-  readonly fates: readonly Fate[];
+  /** What happens to the requests, one after the other; it goes on until they are used up. */
+  readonly fates: Iterable<Fate>;
   /** The longest that a request travels, where no limit assumes less. */
-  readonly longestTravelNs: bigint;
+  readonly longestTravelNs: number;
+  /** The longest that a request without an answer travels, where `straggle` allows more. */
+  readonly longestStrayNs?: number;
   /** Requests travel as long as they like, whatever `arrivalWithin` assumes: a world in which nothing is promised. */
   readonly travelsAnyway?: boolean;
   /** How early (negative) or late each timer fires. */
-  readonly timerErrorNs: () => bigint;
+  readonly timerErrorNs: () => number;
   /** When threads die (and others take their place), after the start. */
-  readonly deathsNs: readonly bigint[];
+  readonly deathsNs: readonly number[];
+  /** A world in which more happens does not come to an end. */
+  readonly maxEvents?: number;
 }
 
-/** What was to be seen. All times since the start. */
+/** What was to be seen. All times since the start, but for those of `requests`. */
 export interface Observation {
   /** When the upstream counted each request. */
-  readonly countedNs: number[];
+  readonly countedNs: readonly number[];
   /** When each request was allowed to start, in the order of the grants. */
-  readonly grantedStartsNs: number[];
+  readonly grantedStartsNs: readonly number[];
   /** When each request that was not given back did start. */
-  readonly startsNs: number[];
+  readonly startsNs: readonly number[];
+  /** What our side knows of each request that was sent. */
+  readonly requests: readonly RequestTimes[];
   readonly timersAtOnce: number;
   /** Lanes that still wait in the end. */
   readonly stuck: number;
   /** Per limit: tokens that are free once everything has settled. */
-  readonly freeInTheEnd: number[];
+  readonly freeInTheEnd: readonly number[];
 }
 
-const START_NS = 1_000_000_000_000n;
-const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
-const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
-const share = (part: number, ofNs: bigint): bigint => BigInt(Math.floor(part * Number(ofNs)));
+const START_NS = 1_000_000_000_000;
+const ns = (time: bigint | undefined, otherwise = Number.POSITIVE_INFINITY): number =>
+  time === undefined ? otherwise : Number(time);
 
-/** A request under way, as the upstream will see it. */
-interface Arrival {
-  atNs: bigint;
+/** A request under way, as the upstream will see it, and as we know it. */
+interface Flight {
+  /** Infinity if it never arrives. */
+  arrivesNs: number;
+  readonly fromNs: bigint;
+  readonly isSendingKnown: boolean;
 }
 
 /** A worker thread with its lanes. */
@@ -72,8 +84,8 @@ class SimulatedThread {
   readonly clock: VirtualClock;
   readonly id: number;
   isDead = false;
-  /** What its lanes have sent or may still send, with no answer yet. */
-  readonly underWay = new Set<Arrival>();
+  /** What its lanes have sent, with no answer yet. */
+  readonly underWay = new Set<Flight>();
 
   constructor(run: Simulation, id: number) {
     this.#run = run;
@@ -92,16 +104,14 @@ class SimulatedThread {
     if (fate !== undefined) this.#after(fate.thinkNs, () => this.#ask(fate));
   }
 
-  #after(ns: bigint, callback: () => void): void {
-    const { time } = this.#run;
-    time.at(time.nowNs + ns, () => {
+  #after(ns: number, callback: () => void): void {
+    this.#run.time.after(ns, () => {
       if (!this.isDead) callback();
     });
   }
 
   #ask(fate: Fate): void {
-    const { time } = this.#run;
-    const got = this.#waiter.acquire(time.nowNs);
+    const got = this.#waiter.acquire(this.#run.time.nowNs);
     if (!(got instanceof Ticket)) {
       this.#granted(got, fate);
       return;
@@ -116,111 +126,131 @@ class SimulatedThread {
 
   #granted(grant: Grant, fate: Fate): void {
     const { time, observed } = this.#run;
-    if (grant.startNs > time.nowNs) throw new Error('Granted before its start.');
-    observed.grantedStartsNs.push(Number(grant.startNs - START_NS));
+    const calledNs = time.nowNs;
+    if (grant.startNs > calledNs) throw new Error('Granted before its start.');
+    observed.grantedStartsNs.push(Number(grant.startNs) - START_NS);
     this.#after(fate.leaveNs, () => {
       if (fate.end === 'given back') {
         grant.giveBack();
         this.#waiter.look();
         this.next();
       } else {
-        this.#send(grant, fate);
+        this.#send(grant, fate, calledNs);
       }
     });
   }
 
-  #send(grant: Grant, fate: Fate): void {
-    const { time, observed } = this.#run;
-    observed.startsNs.push(Number(time.nowNs - START_NS));
+  #send(grant: Grant, fate: Fate, calledNs: bigint): void {
+    const run = this.#run;
+    const { time } = run;
+    run.observed.startsNs.push(time.now - START_NS);
     if (fate.reportsSent) grant.sent(time.nowNs);
-    const travelNs = fate.reportsSent ? this.#run.longestTravelNs : this.#run.world.longestTravelNs;
-    if (fate.end === 'lost') this.#lose(grant, fate, travelNs);
-    else this.#answer(grant, fate, travelNs);
-  }
-
-  #answer(grant: Grant, fate: Fate, longestTravelNs: bigint): void {
-    const { time } = this.#run;
-    const arrival = { atNs: time.nowNs + share(fate.arrivalShare, longestTravelNs) };
-    this.underWay.add(arrival);
+    const isLost = fate.end === 'lost';
+    const travelsNs = Math.floor(fate.arrivalShare * (isLost ? run.strayNs(fate) : run.travelNs(fate)));
+    const flight: Flight = {
+      arrivesNs: isLost && fate.vanishes ? Number.POSITIVE_INFINITY : time.now + travelsNs,
+      fromNs: fate.reportsSent ? time.nowNs : calledNs,
+      isSendingKnown: fate.reportsSent,
+    };
+    this.underWay.add(flight);
     // The upstream counts a request before it answers it.
-    this.#after(max(fate.answerNs, arrival.atNs - time.nowNs), () => {
-      grant.answered(time.nowNs);
-      this.underWay.delete(arrival);
-      this.#run.count(arrival);
-      this.next();
+    this.#after(isLost ? fate.answerNs : Math.max(fate.answerNs, travelsNs), () => {
+      this.underWay.delete(flight);
+      run.landed(flight, !isLost);
+      const { stallNs = 0 } = fate;
+      if (isLost) {
+        grant.abandoned(time.nowNs);
+        // The upstream answers all the same, when nobody listens any more.
+        const lateNs = flight.arrivesNs - time.now;
+        if (lateNs >= 0 && Number.isFinite(lateNs)) this.#after(lateNs, () => grant.answered(time.nowNs));
+        this.next();
+      } else if (stallNs === 0) {
+        grant.answered(time.nowNs);
+        this.next();
+      } else {
+        this.#answeredBefore(grant, time.nowNs, stallNs);
+      }
     });
   }
 
-  #lose(grant: Grant, fate: Fate, longestTravelNs: bigint): void {
-    const { time, straggleNs } = this.#run;
-    const latestNs = fate.answerNs + straggleNs;
-    const mostNs = fate.reportsSent && this.#run.assumesArrival ? min(latestNs, longestTravelNs) : latestNs;
-    const arrival = { atNs: time.nowNs + share(fate.arrivalShare, mostNs) };
-    if (!fate.vanishes) this.underWay.add(arrival);
-    this.#after(fate.answerNs, () => {
-      grant.abandoned(time.nowNs);
-      if (this.underWay.delete(arrival)) this.#run.count(arrival);
+  /** A late settling, and then one more, which the first must have made void. */
+  #answeredBefore(grant: Grant, answeredNs: bigint, stallNs: number): void {
+    this.#after(stallNs, () => {
+      grant.answered(answeredNs);
       this.next();
+      this.#after(stallNs, () => grant.giveBack());
     });
   }
 }
 
 class Simulation {
   readonly world: World;
-  readonly time = new VirtualTime(START_NS);
+  readonly time = new VirtualTime(BigInt(START_NS));
   readonly block;
-  readonly observed: Observation;
+  readonly observed = {
+    countedNs: [] as number[],
+    grantedStartsNs: [] as number[],
+    startsNs: [] as number[],
+    requests: [] as RequestTimes[],
+  };
   /** The shortest `straggle` and `arrivalWithin` of all limits are what the world must keep to. */
-  readonly straggleNs: bigint;
-  readonly longestTravelNs: bigint;
-  readonly assumesArrival: boolean;
+  readonly #straggleNs: number;
+  readonly #arrivalWithinNs: number;
   readonly #main: Limiter;
   readonly #threads: SimulatedThread[] = [];
-  #fate = 0;
+  readonly #fates: Iterator<Fate>;
   #lastThreadId = 0;
 
   constructor(world: World) {
     this.world = world;
     this.block = createControlBlock({ tokens: world.limits.map(({ tokens }) => tokens), slots: 0 });
     this.#main = new Limiter(this.block, world.limits, 0);
-    this.#main.fill(START_NS);
-    this.straggleNs = world.limits.map(({ straggleNs }) => straggleNs).reduce(min);
-    const assumed = world.limits.flatMap(({ arrivalWithinNs }) =>
-      arrivalWithinNs === undefined || world.travelsAnyway ? [] : arrivalWithinNs,
+    this.#main.fill(BigInt(START_NS));
+    this.#straggleNs = Math.min(...world.limits.map(({ straggleNs }) => ns(straggleNs)));
+    this.#arrivalWithinNs = Math.min(
+      ...world.limits.map(({ arrivalWithinNs }) => ns(world.travelsAnyway ? undefined : arrivalWithinNs)),
     );
-    this.assumesArrival = assumed.length > 0;
-    this.longestTravelNs = assumed.reduce(min, world.longestTravelNs);
-    this.observed = {
-      countedNs: [],
-      grantedStartsNs: [],
-      startsNs: [],
-      timersAtOnce: 0,
-      stuck: 0,
-      freeInTheEnd: [],
-    };
+    this.#fates = world.fates[Symbol.iterator]();
   }
 
   nextFate(): Fate | undefined {
-    return this.world.fates[this.#fate++];
+    const { done, value } = this.#fates.next();
+    return done ? undefined : value;
   }
 
-  count(arrival: Arrival): void {
-    this.observed.countedNs.push(Number(arrival.atNs - START_NS));
+  /** How long a request with an answer may travel. */
+  travelNs({ reportsSent }: Fate): number {
+    const { longestTravelNs } = this.world;
+    return reportsSent ? Math.min(longestTravelNs, this.#arrivalWithinNs) : longestTravelNs;
+  }
+
+  /** How long a request without an answer may travel. */
+  strayNs({ reportsSent, answerNs }: Fate): number {
+    const { longestStrayNs = Number.POSITIVE_INFINITY } = this.world;
+    const mostNs = Math.min(answerNs + this.#straggleNs, longestStrayNs);
+    return reportsSent ? Math.min(mostNs, this.#arrivalWithinNs) : mostNs;
+  }
+
+  /** Our side is done with a request. */
+  landed({ arrivesNs, fromNs, isSendingKnown }: Flight, isAnswered: boolean): void {
+    if (arrivesNs < Number.POSITIVE_INFINITY) this.observed.countedNs.push(arrivesNs - START_NS);
+    this.observed.requests.push({ fromNs, isSendingKnown, endNs: this.time.nowNs, isAnswered });
   }
 
   async run(): Promise<Observation> {
     for (let n = 0; n < this.world.threads; n++) this.#startThread();
-    for (const deathNs of this.world.deathsNs) this.time.at(START_NS + deathNs, () => this.#killFirst());
-    await this.time.run();
-    const restNs = this.world.limits
-      .map(({ windowNs, straggleNs, arrivalWithinNs = 0n }) => windowNs + straggleNs + arrivalWithinNs)
-      .reduce(max);
+    for (const deathNs of this.world.deathsNs) this.time.after(deathNs, () => this.#killFirst());
+    await this.time.run(this.world.maxEvents);
+    const restNs = this.world.limits.map(
+      ({ windowNs, straggleNs, arrivalWithinNs }) => ns(windowNs) + ns(straggleNs) + ns(arrivalWithinNs, 0),
+    );
+    const settledNs = this.time.nowNs + BigInt(Math.max(...restNs));
     return {
       ...this.observed,
-      countedNs: this.observed.countedNs.toSorted((a, b) => a - b),
+      countedNs: this.observed.countedNs.sort((a, b) => a - b),
       timersAtOnce: Math.max(...this.#threads.map(({ clock }) => clock.mostTimersAtOnce)),
       stuck: this.#threads.reduce((sum, { waiting }) => sum + waiting, 0),
-      freeInTheEnd: this.#main.buckets.map((bucket) => bucket.countFree(this.time.nowNs + restNs)),
+      freeInTheEnd: this.#main.buckets.map((bucket) => bucket.countFree(settledNs)),
     };
   }
 
@@ -235,10 +265,10 @@ class Simulation {
     if (thread === undefined) return;
     thread.isDead = true;
     thread.clock.stop();
-    const latestNs = this.time.nowNs + this.straggleNs;
-    for (const arrival of thread.underWay) {
-      arrival.atNs = min(arrival.atNs, latestNs);
-      this.count(arrival);
+    const latestNs = this.time.now + this.#straggleNs;
+    for (const flight of thread.underWay) {
+      if (flight.arrivesNs < Number.POSITIVE_INFINITY) flight.arrivesNs = Math.min(flight.arrivesNs, latestNs);
+      this.landed(flight, false);
     }
     this.#main.reclaim(thread.id, this.time.nowNs);
     this.#startThread();

@@ -1,46 +1,77 @@
 import type { Clock } from '../../lib/limit/waiter.ts';
 
-interface Event {
-  readonly atNs: bigint;
-  readonly callback: () => void;
+/** Something that will happen, unless it is cancelled. */
+export interface Event {
+  readonly atNs: number;
+  /** Of events at one time the one that was added first happens first. */
+  readonly order: number;
+  /** Undefined once it was cancelled. */
+  callback: (() => void) | undefined;
 }
 
 /** Above this Node's timers fire after one millisecond. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** A world with a time of its own: events happen in the order of their times, and no time passes in between. */
+const isBefore = (a: Event, b: Event): boolean => a.atNs < b.atNs || (a.atNs === b.atNs && a.order < b.order);
+
+/**
+ * A world with a time of its own: events happen in the order of their times, and no time passes in between. They are
+ * kept in a binary heap, and their times are Numbers (whole nanoseconds up to 2^53), so that millions of requests can be
+ * simulated in seconds.
+ */
 export class VirtualTime {
-  nowNs: bigint;
-  /** The earliest last; of events at one time the first one added happens first. */
-  readonly #events: Event[] = [];
+  readonly #heap: Event[] = [];
+  #now: number;
+  #nowNs: bigint;
+  #added = 0;
 
   constructor(nowNs: bigint) {
-    this.nowNs = nowNs;
+    this.#now = Number(nowNs);
+    this.#nowNs = nowNs;
+  }
+
+  get nowNs(): bigint {
+    return this.#nowNs;
+  }
+
+  /** The same as a Number, which is exact. */
+  get now(): number {
+    return this.#now;
   }
 
   /** Let something happen at a time that is not over yet. */
   at(atNs: bigint, callback: () => void): Event {
-    if (atNs < this.nowNs) throw new RangeError('This time has passed.');
-    const event = { atNs, callback };
-    let place = this.#events.length;
-    while (place > 0 && (this.#events[place - 1]?.atNs ?? 0n) <= atNs) place--;
-    this.#events.splice(place, 0, event);
+    return this.after(Number(atNs) - this.#now, callback);
+  }
+
+  /** Let something happen in so many nanoseconds. */
+  after(ns: number, callback: () => void): Event {
+    if (ns < 0) throw new RangeError('This time has passed.');
+    if (!Number.isInteger(ns)) throw new RangeError(`${ns} ns are not whole.`);
+    const event = { atNs: this.#now + ns, order: this.#added++, callback };
+    const heap = this.#heap;
+    let place = heap.length;
+    while (place > 0) {
+      const parent = heap[(place - 1) >> 1];
+      if (parent === undefined || !isBefore(event, parent)) break;
+      heap[place] = parent;
+      place = (place - 1) >> 1;
+    }
+    heap[place] = event;
     return event;
   }
 
   cancel(event: Event): void {
-    const place = this.#events.indexOf(event);
-    if (place !== -1) this.#events.splice(place, 1);
+    event.callback = undefined;
   }
 
   /** Let time go on until nothing is left to happen. */
   async run(maxEvents = 100_000): Promise<void> {
     for (let count = 0; ; count++) {
-      const event = this.#events.pop();
+      const event = this.#next(Number.POSITIVE_INFINITY);
       if (event === undefined) return;
       if (count === maxEvents) throw new Error(`Something still happens after ${maxEvents} events.`);
-      this.nowNs = event.atNs;
-      event.callback();
+      event();
       // What was promised to somebody reaches them before anything else happens.
       await undefined;
     }
@@ -48,13 +79,48 @@ export class VirtualTime {
 
   /** Let time go on up to a given moment. */
   async runUntil(untilNs: bigint): Promise<void> {
-    for (let next = this.#events.at(-1); next !== undefined && next.atNs <= untilNs; next = this.#events.at(-1)) {
-      this.#events.pop();
-      this.nowNs = next.atNs;
-      next.callback();
+    for (let event = this.#next(Number(untilNs)); event !== undefined; event = this.#next(Number(untilNs))) {
+      event();
       await undefined;
     }
-    this.nowNs = untilNs;
+    this.#set(Number(untilNs));
+  }
+
+  /** Go on to the next event that happens until then. */
+  #next(untilNs: number): (() => void) | undefined {
+    for (let event = this.#heap[0]; event !== undefined && event.atNs <= untilNs; event = this.#heap[0]) {
+      this.#removeFirst();
+      if (event.callback === undefined) continue;
+      this.#set(event.atNs);
+      return event.callback;
+    }
+    return undefined;
+  }
+
+  #set(nowNs: number): void {
+    if (nowNs === this.#now) return;
+    this.#now = nowNs;
+    this.#nowNs = BigInt(nowNs);
+  }
+
+  #removeFirst(): void {
+    const heap = this.#heap;
+    const last = heap.pop();
+    if (last === undefined || heap.length === 0) return;
+    let place = 0;
+    for (;;) {
+      let child = 2 * place + 1;
+      let event = heap[child];
+      const right = heap[child + 1];
+      if (event !== undefined && right !== undefined && isBefore(right, event)) {
+        child++;
+        event = right;
+      }
+      if (event === undefined || !isBefore(event, last)) break;
+      heap[place] = event;
+      place = child;
+    }
+    heap[place] = last;
   }
 }
 
@@ -64,12 +130,12 @@ export class VirtualTime {
  */
 export class VirtualClock implements Clock {
   readonly #time: VirtualTime;
-  readonly #errorNs: () => bigint;
-  readonly #live = new Set<unknown>();
+  readonly #errorNs: () => number;
+  readonly #live = new Set<Event>();
   mostTimersAtOnce = 0;
   readonly delaysMs: number[] = [];
 
-  constructor(time: VirtualTime, errorNs: () => bigint = () => 0n) {
+  constructor(time: VirtualTime, errorNs: () => number = () => 0) {
     this.#time = time;
     this.#errorNs = errorNs;
   }
@@ -85,8 +151,7 @@ export class VirtualClock implements Clock {
   setTimer(callback: () => void, ms: number): unknown {
     this.delaysMs.push(ms);
     const wholeMs = ms >= 1 && ms <= MAX_TIMER_MS ? Math.trunc(ms) : 1;
-    const dueNs = this.#time.nowNs + BigInt(wholeMs) * 1_000_000n + this.#errorNs();
-    const event = this.#time.at(dueNs > this.#time.nowNs ? dueNs : this.#time.nowNs, () => {
+    const event = this.#time.after(Math.max(0, wholeMs * 1e6 + this.#errorNs()), () => {
       this.#live.delete(event);
       callback();
     });
@@ -101,6 +166,6 @@ export class VirtualClock implements Clock {
   }
 
   clearTimer(timer: unknown): void {
-    if (this.#live.delete(timer)) this.#time.cancel(timer as Event);
+    if (this.#live.delete(timer as Event)) this.#time.cancel(timer as Event);
   }
 }

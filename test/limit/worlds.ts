@@ -19,17 +19,17 @@ export function limitOf(limit: Partial<PlannedLimit> = {}): PlannedLimit {
 }
 
 const ns = (minMs: number, maxMs: number) =>
-  fc.bigInt({ min: BigInt(minMs) * MS, max: BigInt(maxMs) * MS }).map((value) => value + (value % 7n));
+  fc.integer({ min: minMs * 1e6, max: maxMs * 1e6 }).map((value) => value + (value % 7));
 
 /** What happens to requests, half of which are answered. */
 const fates = (ends: readonly End[]): fc.Arbitrary<Fate> =>
   fc.record({
     end: fc.oneof(fc.constant<End>('answered'), fc.constantFrom(...ends)),
     reportsSent: fc.boolean(),
-    thinkNs: fc.oneof({ weight: 3, arbitrary: fc.constant(0n) }, ns(0, 150)),
-    leaveNs: fc.oneof({ weight: 3, arbitrary: fc.constant(0n) }, ns(0, 20)),
+    thinkNs: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, ns(0, 150)),
+    leaveNs: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, ns(0, 20)),
     arrivalShare: fc.oneof(fc.constantFrom(0, 1), fc.double({ min: 0, max: 1, noNaN: true })),
-    answerNs: fc.oneof(fc.constant(0n), ns(0, 300)),
+    answerNs: fc.oneof(fc.constant(0), ns(0, 300)),
     vanishes: fc.boolean(),
   });
 
@@ -39,8 +39,8 @@ const fates = (ends: readonly End[]): fc.Arbitrary<Fate> =>
  */
 const timerErrors = fc
   .tuple(
-    fc.array(fc.bigInt({ min: -960_000n, max: -1n }), { maxLength: 3 }),
-    fc.array(fc.bigInt({ min: 0n, max: 3n * MS }), { minLength: 3, maxLength: 6 }),
+    fc.array(fc.integer({ min: -960_000, max: -1 }), { maxLength: 3 }),
+    fc.array(fc.integer({ min: 0, max: 3e6 }), { minLength: 3, maxLength: 6 }),
   )
   .map(([early, late]) => late.flatMap((errorNs, place) => [errorNs, ...early.slice(place, place + 1)]));
 
@@ -49,7 +49,7 @@ export const limits = (assumed: fc.Arbitrary<bigint | undefined>): fc.Arbitrary<
   fc
     .record({
       tokens: fc.integer({ min: 1, max: 6 }),
-      windowNs: ns(5, 200),
+      windowNs: ns(5, 200).map(BigInt),
       arrivalWithinNs: assumed,
       straggleShare: fc.double({ min: 0, max: 2, noNaN: true }),
       initial: fc.constantFrom('full' as const, 'empty' as const),
@@ -62,7 +62,7 @@ export const limits = (assumed: fc.Arbitrary<bigint | undefined>): fc.Arbitrary<
 
 export interface WorldChoice {
   readonly limits: fc.Arbitrary<PlannedLimit[]>;
-  readonly longestTravelNs: bigint;
+  readonly longestTravelNs: number;
   readonly ends?: readonly End[];
   readonly mayDie?: boolean;
 }
@@ -85,6 +85,6 @@ export const worlds = ({ limits, longestTravelNs, ends = ALL_ENDS, mayDie = true
       return {
         ...world,
         longestTravelNs,
-        timerErrorNs: () => timerErrorsNs[timer++ % timerErrorsNs.length] ?? 0n,
+        timerErrorNs: () => timerErrorsNs[timer++ % timerErrorsNs.length] ?? 0,
       };
     });
