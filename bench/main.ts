@@ -6,15 +6,17 @@ import { describeEnvironment } from './harness/environment.ts';
 import { formatEnvironment, formatTable, formatTargets } from './harness/report.ts';
 import { type PartRecord, type SuiteRecord, writeResults } from './harness/results.ts';
 import { listSuites, type Selected, selectSuites, UnknownSuiteError } from './harness/select.ts';
-import type { Part } from './harness/suite.ts';
+import type { Mode, Part } from './harness/suite.ts';
 
 const SUITES = new URL('./suites/', import.meta.url);
 const RESULTS = new URL('../../bench/results/', import.meta.url);
 
-const USAGE = `Usage: npm run bench -- [--strict] [suite | suite/part ...]
+const USAGE = `Usage: npm run bench -- [--quick] [--keep] [--strict] [suite | suite/part ...]
 
 Runs the suites, all of them by default: ${listSuites(SUITES).join(', ')}.
 
+  --quick   everything as short as possible, to see that it works: the figures say nothing
+  --keep    write the results with the date of today, too
   --strict  exit with 1 if a target is missed
   --help    show this text`;
 
@@ -26,16 +28,15 @@ process.exitCode = await main(process.argv.slice(2));
 
 /** @returns the exit code: 0, 1 if something could not be measured (or was missed, with `--strict`), 2 for wrong arguments. */
 async function main(args: string[]): Promise<number> {
-  let isStrict: boolean;
+  let flags: Flags;
   let selected: Selected[];
   try {
-    const { help, strict, names } = readArguments(args);
-    if (help) {
+    flags = readArguments(args);
+    if (flags.help) {
       console.log(USAGE);
       return 0;
     }
-    isStrict = strict;
-    selected = await selectSuites(SUITES, names);
+    selected = await selectSuites(SUITES, flags.names);
   } catch (error) {
     if (!(error instanceof UsageError) && !(error instanceof UnknownSuiteError)) throw error;
     console.error(`${error.message}\n\n${USAGE}`);
@@ -46,51 +47,68 @@ async function main(args: string[]): Promise<number> {
   const environment = describeEnvironment();
   console.log(formatEnvironment(environment));
   const suites: SuiteRecord[] = [];
-  for (const suite of selected) suites.push(await runSuite(suite));
-  const file = writeResults({ environment, elapsedMs: performance.now() - startedMs, suites }, RESULTS);
+  const mode = { isQuick: flags.quick };
+  for (const suite of selected) suites.push(await runSuite(suite, mode));
+  const elapsedMs = performance.now() - startedMs;
+  const files = writeResults({ environment, elapsedMs, ...mode, suites }, RESULTS, flags.keep);
 
   const parts = suites.flatMap((suite) => suite.parts);
   const targets = parts.flatMap((part) => part.targets);
   if (targets.length > 0) console.log(`\n${formatTargets(targets)}`);
   for (const { name, error } of parts) if (error !== undefined) console.log(`\nNot measured: ${name}\n${error}`);
-  console.log(`\nWritten to ${relative(process.cwd(), fileURLToPath(file))}`);
+  const paths = Object.values(files).map((file) => relative(process.cwd(), fileURLToPath(file)));
+  console.log(`\n${(elapsedMs / 1e3).toFixed(0)} s. Written to ${paths.join(' and ')}`);
+  if (flags.quick) console.log('A quick run: the figures say nothing.');
   if (parts.some((part) => part.error !== undefined)) return 1;
-  return isStrict && targets.some((target) => !target.met) ? 1 : 0;
+  return flags.strict && targets.some((target) => !target.met) ? 1 : 0;
 }
 
-function readArguments(args: string[]): { strict: boolean; help: boolean; names: string[] } {
+interface Flags {
+  readonly quick: boolean;
+  readonly keep: boolean;
+  readonly strict: boolean;
+  readonly help: boolean;
+  readonly names: string[];
+}
+
+function readArguments(args: string[]): Flags {
   try {
     const { values, positionals } = parseArgs({
       args,
       allowPositionals: true,
-      options: { strict: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
+      options: {
+        quick: { type: 'boolean', default: false },
+        keep: { type: 'boolean', default: false },
+        strict: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
     });
-    return { strict: values.strict, help: values.help, names: positionals };
+    return { ...values, names: positionals };
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
 }
 
-async function runSuite({ name, title, parts }: Selected): Promise<SuiteRecord> {
+async function runSuite({ name, title, parts }: Selected, mode: Mode): Promise<SuiteRecord> {
   console.log(`\n== ${name}: ${title}`);
   const records: PartRecord[] = [];
-  for (const part of parts) records.push(await runPart(part));
+  for (const part of parts) records.push(await runPart(part, mode));
   return { name, title, parts: records };
 }
 
 /** A part that fails is one that has no figures; the others still have theirs. */
-async function runPart(part: Part): Promise<PartRecord> {
+async function runPart(part: Part, mode: Mode): Promise<PartRecord> {
   const { name, title } = part;
   const startedMs = performance.now();
   try {
-    const { tables, targets } = await part.run();
+    const { tables, targets, charts = [] } = await part.run(mode);
     const elapsedMs = performance.now() - startedMs;
     console.log(`\n-- ${name}: ${title} (${(elapsedMs / 1e3).toFixed(1)} s)`);
     for (const table of tables) console.log(`\n${formatTable(table)}`);
-    return { name, title, elapsedMs, tables, targets, error: undefined };
+    return { name, title, elapsedMs, tables, targets, charts, error: undefined };
   } catch (thrown) {
     const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
     console.log(`\n-- ${name}: ${title}\n${error}`);
-    return { name, title, elapsedMs: performance.now() - startedMs, tables: [], targets: [], error };
+    return { name, title, elapsedMs: performance.now() - startedMs, tables: [], targets: [], charts: [], error };
   }
 }

@@ -4,7 +4,22 @@ import { createRequire } from 'node:module';
 import { arch, availableParallelism, cpus, loadavg, platform, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 
-const PACKAGES = ['piscina', 'undici', 'async-mutex', 'tinybench'] as const;
+const PACKAGES = [
+  'piscina',
+  'undici',
+  'tinybench',
+  'async-mutex',
+  'async-sema',
+  'bottleneck',
+  'cockatiel',
+  'limiter',
+  'p-queue',
+  'p-throttle',
+  'poolifier',
+  'rate-limiter-flexible',
+  'tinypool',
+  'workerpool',
+] as const;
 
 /** Where figures come from: without it they mean nothing. */
 export interface Environment {

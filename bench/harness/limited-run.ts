@@ -3,14 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type BatchSummary, createEngine, type Engine, type EngineOptions, type HttpItem } from '../../lib/index.ts';
 import {
   type Arrival,
+  type Fault,
   type Simulator,
   type SimulatorOptions,
   type SimulatorStats,
   startSimulator,
 } from '../../lib/simulator/index.ts';
+import { type SideRun, sideBySide } from './side-by-side.ts';
+import type { Mode } from './suite.ts';
 
-/** Distance between the starts of runs that go side by side, so that their bursts do not meet. */
-const STAGGER_MS = 83;
 /** How often to look if all tokens are free again. */
 const LOOK_MS = 20;
 
@@ -25,6 +26,22 @@ export interface LimitedPlan {
   readonly api?: 'plain' | 'kis';
   /** Time the start of the engine and its connections as well. Default: threads and connections are there. */
   readonly isCold?: boolean;
+  /** Look so often at how many tokens are free. Default: never. */
+  readonly sampleEveryMs?: number;
+  readonly storm?: Storm;
+}
+
+/** A time in which something is wrong with the server, whatever number the requests have. */
+export interface Storm {
+  readonly afterMs: number;
+  readonly durationMs: number;
+  readonly fault: Fault;
+}
+
+/** How many tokens could be taken at a time, from the start of the batch. */
+export interface TokenSample {
+  readonly atMs: number;
+  readonly free: number;
 }
 
 /** How it went: the client's view, and the server's, which is the one that counts. */
@@ -40,35 +57,45 @@ export interface LimitedResult {
   readonly refusedEver: number;
   /** The waits after rate-limit events. */
   readonly backoffsMs: readonly number[];
-  /** Mean time that handlers took, over the items that succeeded. */
-  readonly meanResponseMs: number;
+  /** Times that handlers took, of the items that succeeded. */
+  readonly responsesMs: readonly number[];
+  readonly samples: readonly TokenSample[];
 }
 
-/**
- * Run plans side by side: these runs wait most of the time. All are warmed up before the first one starts, and they
- * start one after the other.
- */
-export async function runSideBySide(plans: readonly LimitedPlan[]): Promise<LimitedResult[]> {
-  const runs: LimitedRun[] = [];
-  try {
-    for (const plan of plans) {
-      const run = new LimitedRun(plan, await startServer(plan));
-      runs.push(run);
-      if (plan.isCold !== true) await run.warmUp();
-    }
-    return await Promise.all(runs.map((run, place) => run.measure(place * STAGGER_MS)));
-  } finally {
-    await Promise.all(runs.map((run) => run.close()));
-  }
+/** Run engines side by side, each against a server of its own. */
+export function runSideBySide(plans: readonly LimitedPlan[]): Promise<LimitedResult[]> {
+  return sideBySide(plans.map((plan) => () => openEngineRun(plan)));
 }
 
-function startServer({ server, api }: LimitedPlan): Promise<Simulator> {
-  // Faults come with the batch that is measured, not with the warm-up. Tokens of the API are beside the point here.
+/** The same plans, or in a quick run with a quarter of their items. */
+export function inMode(plans: readonly LimitedPlan[], { isQuick }: Mode): LimitedPlan[] {
+  return plans.map((plan) => (isQuick ? { ...plan, items: Math.ceil(plan.items / 4) } : plan));
+}
+
+/** An engine and a server of its own, threads and connections ready unless the plan says otherwise. */
+export async function openEngineRun(plan: LimitedPlan): Promise<SideRun<LimitedResult>> {
+  const run = new LimitedRun(plan, await startServer(plan));
+  if (plan.isCold !== true) await run.warmUp();
+  return run;
+}
+
+/** A server without its faults: they come with the batch that is measured, not with the warm-up. */
+export function startServer({ server, api }: Pick<LimitedPlan, 'server' | 'api'>): Promise<Simulator> {
+  // Tokens of the API are beside the point here.
   const { faults: _, ...options } = server;
   return startSimulator({ ...options, kis: api === 'kis' ? { checkHeaders: false } : false });
 }
 
-class LimitedRun {
+/** Let a storm come and go while something runs; the returned function ends it. */
+export function startStorm(simulator: Simulator, storm: Storm | undefined): () => void {
+  if (storm === undefined) return () => {};
+  const { afterMs, durationMs, fault } = storm;
+  const set = (faults: Fault[]) => void simulator.setFaults(faults).catch(() => undefined);
+  const timers = [setTimeout(set, afterMs, [fault]), setTimeout(set, afterMs + durationMs, [])];
+  return () => timers.forEach(clearTimeout);
+}
+
+class LimitedRun implements SideRun<LimitedResult> {
   readonly #plan: LimitedPlan;
   readonly #simulator: Simulator;
   readonly #items: readonly HttpItem[];
@@ -88,17 +115,22 @@ class LimitedRun {
     while (engine.stats().tokens.some(({ free, total }) => free < total)) await sleep(LOOK_MS);
   }
 
-  async measure(afterMs: number): Promise<LimitedResult> {
-    await sleep(afterMs);
+  async measure(): Promise<LimitedResult> {
     await this.#simulator.reset();
     await this.#simulator.setFaults(this.#plan.server.faults ?? []);
     const backoffsMs: number[] = [];
     const startedMs = performance.now();
     const engine = this.#open();
     engine.on('paused', ({ delayMs }) => backoffsMs.push(delayMs));
+    const samples: TokenSample[] = [];
+    const sample = () =>
+      samples.push({ atMs: performance.now() - startedMs, free: engine.stats().tokens[0]?.free ?? 0 });
+    const sampler = this.#plan.sampleEveryMs === undefined ? undefined : setInterval(sample, this.#plan.sampleEveryMs);
+    const endStorm = startStorm(this.#simulator, this.#plan.storm);
     const { outcomes, summary } = await engine.run(this.#items);
     const elapsedMs = performance.now() - startedMs;
-    const responsesMs = outcomes.flatMap((outcome) => (outcome.ok ? [outcome.durationMs] : []));
+    clearInterval(sampler);
+    endStorm();
     return {
       plan: this.#plan,
       elapsedMs,
@@ -107,7 +139,8 @@ class LimitedRun {
       server: await this.#simulator.stats(),
       refusedEver: engine.stats().refused,
       backoffsMs,
-      meanResponseMs: mean(responsesMs),
+      responsesMs: outcomes.flatMap((outcome) => (outcome.ok ? [outcome.durationMs] : [])),
+      samples,
     };
   }
 
@@ -167,4 +200,16 @@ export function sustainedPerSecond(arrivals: readonly Arrival[], tokens: number)
   const last = arrivals.at(-1);
   if (burstEnd === undefined || last === undefined || arrivals.length <= tokens) return Number.NaN;
   return ((arrivals.length - tokens) * 1e9) / Number(last.atNs - burstEnd.atNs);
+}
+
+/** How many requests arrived in each full second since the first one. */
+export function arrivalsPerSecond(arrivals: readonly Arrival[]): number[] {
+  const firstNs = arrivals[0]?.atNs ?? 0n;
+  const lastNs = arrivals.at(-1)?.atNs ?? 0n;
+  const counts = new Array<number>(Math.floor(Number(lastNs - firstNs) / 1e9)).fill(0);
+  for (const { atNs } of arrivals) {
+    const second = Math.floor(Number(atNs - firstNs) / 1e9);
+    if (second < counts.length) counts[second] = (counts[second] ?? 0) + 1;
+  }
+  return counts;
 }

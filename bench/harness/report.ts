@@ -37,7 +37,8 @@ export function formatTargets(targets: readonly Target[]): string {
   return formatTable({ title: `Targets: ${targets.length - missed} met, ${missed} missed`, rows });
 }
 
-function formatCell(cell: Cell): string {
+/** A figure with as many digits as say something. */
+export function formatCell(cell: Cell): string {
   if (cell === undefined) return '';
   if (typeof cell !== 'number') return String(cell);
   if (Number.isInteger(cell)) return cell.toLocaleString('en-US');

@@ -21,16 +21,38 @@ export interface Target {
   readonly met: boolean;
 }
 
+/** A plot for the page. Nothing of it is printed on the terminal. */
+export interface Chart {
+  readonly title: string;
+  /** Lines over a number, or bars over names. */
+  readonly kind: 'lines' | 'bars';
+  readonly xLabel: string;
+  readonly yLabel: string;
+  readonly x: readonly (number | string)[];
+  /** One value for each x. */
+  readonly series: readonly { readonly name: string; readonly values: readonly (number | undefined)[] }[];
+  /** What to reach or to stay within, drawn across the plot. */
+  readonly band?: { readonly from: number; readonly to: number; readonly label: string };
+  readonly isLogarithmic?: boolean;
+}
+
 export interface PartResult {
   readonly tables: readonly Table[];
   readonly targets: readonly Target[];
+  readonly charts?: readonly Chart[];
+}
+
+/** How a run is meant. */
+export interface Mode {
+  /** As short as possible, to see that everything works: its figures say nothing. */
+  readonly isQuick: boolean;
 }
 
 /** A piece of a suite that can run alone: `npm run bench -- suite/part`. */
 export interface Part {
   readonly name: string;
   readonly title: string;
-  run(): Promise<PartResult>;
+  run(mode: Mode): Promise<PartResult>;
 }
 
 /** The default export of every file directly under `bench/suites/`; the file's name is the suite's. */

@@ -20,14 +20,14 @@ const ALTERNATION = { rounds: 10, warmUps: 3 };
 export const armed: Part = {
   name: 'armed',
   title: 'recovery that is armed and has nothing to do, against the same without recovery',
-  async run() {
+  async run(mode) {
     const builds: Builds = {
       armed: await loadArmedBuild(),
       bare: await loadBareBuild('bare'),
       twin: await loadBareBuild('twin'),
     };
-    const lanes = await compareLanes(builds);
-    const engines = await compareEngines(builds);
+    const lanes = await compareLanes(builds, mode.isQuick ? 2 : LANE_THREADS);
+    const engines = await compareEngines(builds, mode.isQuick ? 1 : ENGINE_PAIRS);
     return {
       tables: [lanes.table, engines.table],
       targets: [
@@ -51,10 +51,10 @@ interface Comparison {
 }
 
 /** The lanes alone, with items that cost nothing: the largest share that recovery can have. */
-async function compareLanes({ armed: full, bare, twin }: Builds): Promise<Comparison> {
+async function compareLanes({ armed: full, bare, twin }: Builds, threads: number): Promise<Comparison> {
   const watch = watchMachine();
-  const cost = await laneCosts(full, bare);
-  const noise = await laneCosts(twin, bare);
+  const cost = await laneCosts(full, bare, threads);
+  const noise = await laneCosts(twin, bare, threads);
   return {
     costPercent: median(cost.map(({ percent }) => percent)),
     table: {
@@ -62,7 +62,7 @@ async function compareLanes({ armed: full, bare, twin }: Builds): Promise<Compar
       rows: [laneRow('armed against bare', cost), laneRow('bare against bare: the noise of the method', noise)],
       notes: [
         'bare: the same compiled engine with two modules replaced: a gate that no lane reads, a recovery that never looks',
-        `cost: median over neighbouring chunks of time with / time without - 1, in ${LANE_THREADS} threads made anew: median, least and most`,
+        `cost: median over neighbouring chunks of time with / time without - 1, in ${threads} threads made anew: median, least and most`,
         'least and most differ by how each thread happened to compile the two: only the median over threads says something',
         describeDisturbance(watch()),
       ],
@@ -76,9 +76,9 @@ interface LaneCost {
   readonly rightNs: number;
 }
 
-async function laneCosts(left: Build, right: Build): Promise<LaneCost[]> {
+async function laneCosts(left: Build, right: Build, threads: number): Promise<LaneCost[]> {
   const costs: LaneCost[] = [];
-  for (let thread = 0; thread < LANE_THREADS; thread++) {
+  for (let thread = 0; thread < threads; thread++) {
     // Whose code comes first into a thread is compiled in other circumstances than the second one's: take turns.
     const isSwapped = thread % 2 === 1;
     const entries = isSwapped ? ([right.entry, left.entry] as const) : ([left.entry, right.entry] as const);
@@ -114,26 +114,26 @@ interface EngineCosts {
 }
 
 /** Whole engines, with items that take as long as a quick answer takes to work on. */
-async function compareEngines({ armed: full, bare, twin }: Builds): Promise<Comparison> {
+async function compareEngines({ armed: full, bare, twin }: Builds, pairs: number): Promise<Comparison> {
   const watch = watchMachine();
-  const cost = await engineCosts(full, bare);
-  const noise = await engineCosts(twin, bare);
+  const cost = await engineCosts(full, bare, pairs);
+  const noise = await engineCosts(twin, bare, pairs);
   return {
     costPercent: median(cost.percents),
     table: {
       title: `whole engines, ${ITEMS} items of 50 us CPU, ${ENGINE.threads} threads, ${ENGINE.concurrency} in work`,
       rows: [engineRow('armed against bare', cost), engineRow('bare against bare: the noise of the method', noise)],
       notes: [
-        `cost: median over neighbouring batches, ${ENGINE_PAIRS} pairs of engines made anew; CPU: of the whole process`,
+        `cost: median over neighbouring batches, ${pairs} pairs of engines made anew; CPU: of the whole process`,
         describeDisturbance(watch()),
       ],
     },
   };
 }
 
-async function engineCosts(left: Build, right: Build): Promise<EngineCosts> {
+async function engineCosts(left: Build, right: Build, pairs: number): Promise<EngineCosts> {
   const costs: EngineCosts = { percents: [], cpuPercents: [], leftMs: [], rightMs: [] };
-  for (let pair = 0; pair < ENGINE_PAIRS; pair++) await compareEnginePair(left, right, costs);
+  for (let pair = 0; pair < pairs; pair++) await compareEnginePair(left, right, costs);
   return costs;
 }
 

@@ -2,6 +2,7 @@ import { presets } from '../../../lib/index.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
 import { idealElapsedMs } from '../../harness/ideal.ts';
 import {
+  inMode,
   type LimitedPlan,
   type LimitedResult,
   mean,
@@ -22,7 +23,7 @@ const EXACT = { tokens: 20, windowMs: 1000, concurrency: 20 };
 export const demo: Part = {
   name: 'demo',
   title: '100 symbols from a server that allows 20/s, 5-30 ms service time',
-  async run() {
+  async run(mode) {
     const conservative: LimitedPlan = { ...KIS_LIKE, name: 'conservative, warm', engine: presets.conservative };
     const exactRuns = Array.from({ length: EXACT_RUNS }, (_, run): LimitedPlan => {
       const server = { ...KIS_LIKE.server, seed: run + 1 };
@@ -31,9 +32,9 @@ export const demo: Part = {
     const cold: LimitedPlan = { ...KIS_LIKE, name: 'exact, cold', engine: presets.exact(20, 1000), isCold: true };
 
     const disturbance = watchMachine();
-    const [first, ...warm] = await runSideBySide([conservative, ...exactRuns]);
+    const [first, ...warm] = await runSideBySide(inMode([conservative, ...exactRuns], mode));
     // Alone: its start would be in the way of the others, and theirs in its way.
-    const [coldResult] = await runSideBySide([cold]);
+    const [coldResult] = await runSideBySide(inMode([cold], mode));
     if (first === undefined || coldResult === undefined) throw new Error('A run is missing.');
 
     return {
@@ -41,7 +42,7 @@ export const demo: Part = {
         {
           title: 'elapsed, and what the server counted',
           rows: [
-            rowOf(first, CONSERVATIVE, conservativeLeastMs(SYMBOLS, first.arrivals)),
+            rowOf(first, CONSERVATIVE, conservativeLeastMs(first.plan.items, first.arrivals)),
             ...warm.map((result) => rowOf(result, EXACT)),
             rowOf(coldResult, EXACT),
           ],
@@ -59,9 +60,9 @@ export const demo: Part = {
 };
 
 function conservativeTargets(result: LimitedResult): Target[] {
-  const leastMs = conservativeLeastMs(SYMBOLS, result.arrivals);
+  const leastMs = conservativeLeastMs(result.plan.items, result.arrivals);
   return [
-    exactly('demo conservative: succeeded', result.summary.succeeded, SYMBOLS, 'items'),
+    exactly('demo conservative: succeeded', result.summary.succeeded, result.plan.items, 'items'),
     exactly('demo conservative: refused', result.server.refused + result.refusedEver, 0, 'requests'),
     atMost('demo conservative: most in any second', result.server.maxInWindow, 12, 'requests'),
     atMost('demo conservative: over the least possible time', (result.elapsedMs / leastMs - 1) * 100, 3, '%'),

@@ -1,14 +1,13 @@
 import { type EngineOptions, presets } from '../../../lib/index.ts';
-import type { Arrival, Fault } from '../../../lib/simulator/index.ts';
+import type { Fault } from '../../../lib/simulator/index.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
-import { type LimitedPlan, type LimitedResult, runSideBySide } from '../../harness/limited-run.ts';
+import { inMode, type LimitedPlan, type LimitedResult, runSideBySide } from '../../harness/limited-run.ts';
+import { inFlightAtRefusals } from '../../harness/refusals.ts';
 import { atMost, exactly, type Part, type Row } from '../../harness/suite.ts';
 import { conservativeLeastMs } from './conservative.ts';
 
 const ITEMS = 100;
 const RANDOM_ITEMS = 1000;
-/** A request that was on its way when the refusal left reaches the server within this time. */
-const ON_ITS_WAY_NS = 5_000_000n;
 
 const conservativePlan = (name: string, at: number[], engine: EngineOptions = {}): LimitedPlan => ({
   name,
@@ -33,17 +32,17 @@ const RANDOM: LimitedPlan = {
 export const refused: Part = {
   name: 'refused',
   title: 'the server refuses requests, side by side',
-  async run() {
+  async run(mode) {
     const disturbance = watchMachine();
     const results = await runSideBySide([
       conservativePlan('request 50, unfinished', [50]),
       conservativePlan('request 50, batch', [50], { retry: { scope: 'batch' } }),
       conservativePlan('requests 50, 51, 52', [50, 51, 52]),
-      RANDOM,
+      ...inMode([RANDOM], mode),
     ]);
     const [unfinished, batch] = results;
     if (unfinished === undefined || batch === undefined) throw new Error('A run is missing.');
-    const inFlight = inFlightAtRefusal(unfinished.arrivals);
+    const inFlight = inFlightAtRefusals(unfinished.arrivals);
     const possibleMs = leastMs(unfinished) + totalBackoffMs(unfinished);
     return {
       tables: [
@@ -78,22 +77,9 @@ function totalBackoffMs({ backoffsMs }: LimitedResult): number {
   return backoffsMs.reduce((sum, ms) => sum + ms, 0);
 }
 
-/** Requests, other than the refused one, that the server had or was about to get when it refused. */
-function inFlightAtRefusal(arrivals: readonly Arrival[]): number {
-  const refusal = arrivals.find(({ outcome }) => outcome === 'injected');
-  if (refusal === undefined) return 0;
-  const { atNs, answeredAtNs = atNs } = refusal;
-  return arrivals.filter(
-    (other) =>
-      other !== refusal &&
-      other.atNs <= answeredAtNs + ON_ITS_WAY_NS &&
-      (other.answeredAtNs === undefined || other.answeredAtNs >= atNs),
-  ).length;
-}
-
 function rowOf(result: LimitedResult): Row {
   const { plan, summary, server, elapsedMs } = result;
-  const isConservative = plan !== RANDOM;
+  const isConservative = plan.name !== RANDOM.name;
   return {
     run: plan.name,
     succeeded: summary.succeeded,

@@ -14,7 +14,7 @@ const MIB = 2 ** 20;
 export const stream: Part = {
   name: 'stream',
   title: `${ITEMS.toLocaleString('en-US')} no-op items through stream, 2 threads, 16 in work`,
-  async run() {
+  async run({ isQuick }) {
     const engine = createEngine<number, number>({
       handler: new URL('./fixtures/noop.js', import.meta.url),
       threads: 2,
@@ -24,7 +24,7 @@ export const stream: Part = {
     try {
       await engine.ready();
       const timings = await alternate([{ name: 'engine.stream', items: ITEMS, run: () => consume(engine, () => {}) }], {
-        rounds: ROUNDS,
+        rounds: isQuick ? 2 : ROUNDS,
         warmUps: WARM_UPS,
       });
       const note = describeDisturbance(watch());

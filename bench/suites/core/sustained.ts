@@ -2,6 +2,7 @@ import { type EngineOptions, presets } from '../../../lib/index.ts';
 import type { SimulatorOptions } from '../../../lib/simulator/index.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
 import {
+  inMode,
   type LimitedPlan,
   type LimitedResult,
   mean,
@@ -65,9 +66,9 @@ const SLOW: LimitedPlan = {
 export const sustained: Part = {
   name: 'sustained',
   title: 'sustained rate at exactly the limit of the server',
-  async run() {
+  async run(mode) {
     const disturbance = watchMachine();
-    const results = await runSideBySide([...EXACT_CASES.map(({ plan }) => plan), SLOW]);
+    const results = await runSideBySide(inMode([...EXACT_CASES.map(({ plan }) => plan), SLOW], mode));
     const note = describeDisturbance(disturbance());
     const slow = results.at(-1);
     if (slow === undefined) throw new Error('A run is missing.');
@@ -79,7 +80,7 @@ export const sustained: Part = {
     return {
       tables: [
         {
-          title: `presets.exact(20, 1000) against exactly 20/s, 0-50 ms service time, ${ITEMS} requests`,
+          title: `presets.exact(20, 1000) against exactly 20/s, 0-50 ms service time`,
           rows: cases.map(({ result, tokens }) => rowOf(result, tokens, tokens * possiblePerSecond(result))),
           notes: [
             'sustained: (n - N) / (start[n-1] - start[N-1]), as the server saw the starts',
@@ -103,8 +104,8 @@ export const sustained: Part = {
 };
 
 /** Per token. */
-function possiblePerSecond({ meanResponseMs }: LimitedResult): number {
-  return 1e3 / (WINDOW_MS + meanResponseMs);
+function possiblePerSecond({ responsesMs }: LimitedResult): number {
+  return 1e3 / (WINDOW_MS + mean(responsesMs));
 }
 
 function exactTargets(result: LimitedResult, tokens: number): Target[] {
@@ -117,7 +118,7 @@ function exactTargets(result: LimitedResult, tokens: number): Target[] {
 }
 
 function rowOf(result: LimitedResult, tokens: number, possible: number): Row {
-  const { plan, server, summary, arrivals, meanResponseMs, elapsedMs } = result;
+  const { plan, server, summary, arrivals, responsesMs, elapsedMs } = result;
   const sustainedRate = sustainedPerSecond(arrivals, tokens);
   return {
     server: plan.name,
@@ -126,7 +127,7 @@ function rowOf(result: LimitedResult, tokens: number, possible: number): Row {
     refused: server.refused,
     'most in 1 s': server.maxInWindow,
     'mean service ms': mean(serviceTimesMs(arrivals)),
-    'mean response ms': meanResponseMs,
+    'mean response ms': mean(responsesMs),
     'elapsed s': elapsedMs / 1e3,
     'sustained 1/s': sustainedRate,
     'possible 1/s': possible,

@@ -1,0 +1,26 @@
+import type { Environment } from './environment.ts';
+import type { Chart, Row, Target } from './suite.ts';
+
+/** What `latest.json` holds. */
+export interface PlainResults {
+  readonly environment: Environment;
+  readonly elapsedMs: number;
+  readonly isQuick: boolean;
+  readonly suites: readonly PlainSuite[];
+}
+
+/** Rows, notes, targets and charts of all parts in one list each, with the part and the table that they stand in. */
+export interface PlainSuite {
+  readonly name: string;
+  readonly title: string;
+  readonly parts: readonly {
+    readonly name: string;
+    readonly title: string;
+    readonly elapsedMs: number;
+    readonly error: string | undefined;
+  }[];
+  readonly rows: readonly Row[];
+  readonly notes: readonly { readonly part: string; readonly table: string; readonly note: string }[];
+  readonly targets: readonly Target[];
+  readonly charts: readonly (Chart & { readonly part: string })[];
+}
