@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
+import { type AuditFlags, parseLimit, parseSpan, parseWindow } from './audit-flags.ts';
 import { type DemoFlags, MAX_ITEMS, PRESET_NAMES, parseItems, parseRejectAt, parseSeed, SCOPES } from './flags.ts';
 import { Interruption } from './signals.ts';
 
@@ -33,6 +34,24 @@ async function demo(flags: DemoFlags): Promise<void> {
   }
 }
 
+const AUDIT_HELP = `
+A trace has one line per request, with the time of its sending and of its
+answer. The server counted the request at some moment between the two. The audit
+tells whether these moments can have been such that more than --limit of them
+were in one window. Requests exactly one window apart are not in one window.
+
+Exit code: 0 if no server can have counted too many, 1 if one can, 2 for wrong
+flags or a trace that cannot be read.
+
+Examples:
+  $ sluicegate audit trace.jsonl --limit 20 --window 1000
+  $ sluicegate audit trace.jsonl.gz --limit 20 --window 1000 --json`;
+
+async function audit(path: string, flags: AuditFlags): Promise<void> {
+  const { runAudit } = await import('./audit.ts');
+  process.exitCode = await runAudit(path, flags, process);
+}
+
 function createProgram(): Command {
   const program = new Command('sluicegate')
     .description("Runs batches of requests in worker threads, under somebody else's rate limit.")
@@ -59,6 +78,22 @@ function createProgram(): Command {
     .option('--seed <n>', 'for the service times of the server: same seed, same times', parseSeed, 1)
     .addHelpText('after', DEMO_HELP)
     .action(demo);
+  program
+    .command('audit')
+    .description('tell from a trace whether any server can have counted more requests than its limit allows')
+    .argument('<trace>', 'file that the engine wrote (option `trace`), plain or .gz')
+    .requiredOption('--limit <n>', 'requests that are allowed in any window', parseLimit)
+    .requiredOption('--window <ms>', 'length of the window in milliseconds', parseWindow)
+    .option('--arrival-within <ms>', 'assume that requests are counted so soon after they are sent', parseSpan)
+    .option(
+      '--straggle <ms>',
+      'how long after it was given up on a request may be counted (default: --window)',
+      parseSpan,
+    )
+    .option('--tolerant', 'audit what there is of a trace that was cut short, by a crash for example')
+    .option('--json', 'print one JSON object, and nothing else')
+    .addHelpText('after', AUDIT_HELP)
+    .action(audit);
   return program;
 }
 

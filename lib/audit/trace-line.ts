@@ -1,0 +1,132 @@
+import type { RequestTimes } from './audit.ts';
+
+/** The version of the format that is written, and the only one that is read. */
+export const TRACE_VERSION = 1;
+
+/**
+ * What one line of a trace says about one request. A trace is text in UTF-8, one JSON object per line.
+ *
+ * Times are nanoseconds of the machine's monotonic clock (`process.hrtime.bigint()`) as strings of decimal digits: as
+ * JSON numbers they would be exact only for the first 104 days after the machine was started.
+ *
+ * A request has either `sentNs` or `startedNs`, and either `answeredNs` or `abandonedNs`. An attempt that never sent
+ * anything has none of the four.
+ */
+export interface TraceLine {
+  /** Number of the batch, of the item in its batch, and of the attempt at the item (from 1 on). */
+  readonly batch: number;
+  readonly item: number;
+  readonly attempt: number;
+  /** Id of the worker thread. */
+  readonly thread: number;
+  /** Only for the second and further requests of one attempt: their number, from 1 on. */
+  readonly request?: number;
+  /** When its last byte left. */
+  readonly sentNs?: string;
+  /** When the handler was called, if it did not say when its request left. */
+  readonly startedNs?: string;
+  /** When its answer was in. */
+  readonly answeredNs?: string;
+  /** When nobody waited for its answer any more, or when its thread was gone. */
+  readonly abandonedNs?: string;
+  readonly verdict: TraceVerdict;
+}
+
+/** How an attempt ended; `lost` with its thread. */
+export type TraceVerdict = 'ok' | 'fatal' | 'retry' | 'refused' | 'cancelled' | 'aborted' | 'not-started' | 'lost';
+
+/** The first line of a trace. */
+export interface TraceStart {
+  readonly trace: 'start';
+  readonly version: typeof TRACE_VERSION;
+  /** Date and time in UTC, and the same moment on the clock of all other times. */
+  readonly startedAt: string;
+  readonly startedNs: string;
+}
+
+/** The last line of a trace that is whole. */
+export interface TraceEnd {
+  readonly trace: 'end';
+  /** Lines between the first and this one. */
+  readonly lines: number;
+}
+
+/** What the audit reads from one line. */
+export type TraceEntry =
+  | { readonly kind: 'start' }
+  | { readonly kind: 'end'; readonly lines: number }
+  | {
+      readonly kind: 'attempt';
+      /** False for further requests of an attempt. */
+      readonly isFirst: boolean;
+      /** Undefined if nothing was sent. */
+      readonly times: RequestTimes | undefined;
+    };
+
+/** A line that is not of a trace. */
+export class TraceLineError extends Error {
+  override readonly name = 'TraceLineError';
+}
+
+/** Up to 31 years. */
+const NS = /^\d{1,18}$/;
+
+/**
+ * Read one line. Of a request only the times count, so that traces of other clients can be audited too; fields that are
+ * not known are ignored.
+ * @throws TraceLineError that says what is wrong.
+ */
+export function parseTraceLine(text: string): TraceEntry {
+  let line: unknown;
+  try {
+    line = JSON.parse(text);
+  } catch {
+    throw new TraceLineError('this is not JSON');
+  }
+  if (typeof line !== 'object' || line === null || Array.isArray(line)) {
+    throw new TraceLineError('this is not a JSON object');
+  }
+  const fields = line as Readonly<Record<string, unknown>>;
+  return fields.trace === undefined ? attemptOf(fields) : frameOf(fields);
+}
+
+function frameOf({ trace, version, lines }: Readonly<Record<string, unknown>>): TraceEntry {
+  if (trace === 'start') {
+    if (version !== TRACE_VERSION) throw new TraceLineError(`the trace is not of version ${TRACE_VERSION}`);
+    return { kind: 'start' };
+  }
+  if (trace === 'end' && typeof lines === 'number') return { kind: 'end', lines };
+  throw new TraceLineError('"trace" is neither a start nor an end');
+}
+
+function attemptOf(fields: Readonly<Record<string, unknown>>): TraceEntry {
+  const isFirst = fields.request === undefined || fields.request === 0;
+  const [from, end] = [oneOf(fields, 'sentNs', 'startedNs'), oneOf(fields, 'answeredNs', 'abandonedNs')];
+  if (from === undefined && end === undefined) return { kind: 'attempt', isFirst, times: undefined };
+  if (from === undefined) throw new TraceLineError('it ends with neither "sentNs" nor "startedNs"');
+  if (end === undefined) throw new TraceLineError('it starts with neither "answeredNs" nor "abandonedNs"');
+  if (end.ns < from.ns) throw new TraceLineError('it ends before it starts');
+  const times = {
+    fromNs: from.ns,
+    isSendingKnown: from.name === 'sentNs',
+    endNs: end.ns,
+    isAnswered: end.name === 'answeredNs',
+  };
+  return { kind: 'attempt', isFirst, times };
+}
+
+/** The one of two times that is there. */
+function oneOf(
+  fields: Readonly<Record<string, unknown>>,
+  first: string,
+  second: string,
+): { readonly name: string; readonly ns: bigint } | undefined {
+  const name = fields[first] === undefined ? second : first;
+  const value = fields[name];
+  if (value === undefined) return undefined;
+  if (name === first && fields[second] !== undefined) throw new TraceLineError(`it has "${first}" and "${second}"`);
+  if (typeof value !== 'string' || !NS.test(value)) {
+    throw new TraceLineError(`"${name}" is not a string of up to 18 decimal digits`);
+  }
+  return { name, ns: BigInt(value) };
+}
