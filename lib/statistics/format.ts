@@ -37,7 +37,7 @@ const COLUMNS: readonly (readonly [name: string, cell: (statistics: Statistics) 
 ];
 
 /** The names of the columns of CSV. */
-export const CSV_COLUMNS: readonly string[] = COLUMNS.map(([name]) => name);
+const CSV_COLUMNS: readonly string[] = COLUMNS.map(([name]) => name);
 
 /** Statistics as text. Of `csv` the header is only for a file that has none yet. */
 export const FORMATS = {

@@ -1,4 +1,3 @@
-import type { EventEmitter } from 'node:events';
 import type { EngineEvents } from '../events.ts';
 import type { CallReader } from '../shared/call-ring.ts';
 import type { ErrorRecord } from '../types.ts';
@@ -54,16 +53,11 @@ export class Recorder {
     for (const [second, calls] of this.#reader.read()) this.#calls.add(second, calls);
   }
 
-  /** Hear of what an engine emits anyway. */
-  listenTo(emitter: Pick<EventEmitter, 'on'>, dateMs: () => number): void {
-    emitter.on('paused', (event: EngineEvents['paused']) => this.onPaused(event, dateMs()));
-    emitter.on('circuit', (event: EngineEvents['circuit']) => this.onCircuit(event, dateMs()));
-    emitter.on('group', (event: EngineEvents['group']) => this.onBatch(event, dateMs()));
-  }
-
   /** An item failed for good. */
-  onFailure(error: FailureKind): void {
-    this.#count(error, 1);
+  onFailure({ code, type, severity }: FailureKind): void {
+    this.#codes.add(code);
+    this.#types.add(type);
+    this.#severities.add(severity);
   }
 
   /** The gate is closed, nothing is in flight, and the engine waits. Only what the upstream's limit caused is kept. */
@@ -75,11 +69,6 @@ export class Recorder {
   /** The circuit breaker changed its state. */
   onCircuit({ from, to, openMs }: EngineEvents['circuit'], dateMs: number): void {
     this.#circuit.add({ at: isoOf(dateMs), from, to, ...(openMs === undefined ? {} : { openMs }) });
-  }
-
-  /** A batch is over. One that was handed out in groups is told of group by group. */
-  onBatchOver({ id, done, failed, elapsedMs, hasGroups }: FinishedBatch, dateMs: number): void {
-    if (!hasGroups) this.onBatch({ batch: id, items: done, failed, elapsedMs }, dateMs);
   }
 
   /** A group of a batch is done, or a batch that has none. */
@@ -133,21 +122,6 @@ export class Recorder {
       settings: structuredClone(this.#settings),
     };
   }
-
-  #count({ code, type, severity }: FailureKind, by: number): void {
-    this.#codes.add(code, by);
-    this.#types.add(type, by);
-    this.#severities.add(severity, by);
-  }
-}
-
-/** What is asked of a batch that is over. */
-interface FinishedBatch {
-  readonly id: number;
-  readonly done: number;
-  readonly failed: number;
-  readonly elapsedMs: number;
-  readonly hasGroups: boolean;
 }
 
 /** What is kept of a pause. */
@@ -159,10 +133,8 @@ type FailureKind = Pick<ErrorRecord, 'code' | 'type' | 'severity'>;
 class Counts {
   readonly #counts = new Map<string, number>();
 
-  add(name: string, by: number): void {
-    const count = (this.#counts.get(name) ?? 0) + by;
-    if (count === 0) this.#counts.delete(name);
-    else this.#counts.set(name, count);
+  add(name: string): void {
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
   }
 
   toObject(): Record<string, number> {

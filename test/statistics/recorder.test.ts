@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { EventEmitter } from 'node:events';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { CallHistory, HISTORY_SECONDS } from '../../lib/statistics/call-history.ts';
@@ -88,21 +87,6 @@ describe('the statistics of an engine', () => {
       recorder.snapshot(totalsOf(), START).rateLimitEvents.last.map(({ causes }) => causes),
       [['refused'], ['quota', 'circuit']],
     );
-  });
-
-  it('hear of what the engine emits', () => {
-    const emitter = new EventEmitter();
-    const { recorder } = newRecorder();
-    recorder.listenTo(emitter, () => START.dateMs);
-    emitter.emit('paused', { generation: 1, delayMs: 5, eventsInRow: 2, causes: ['quota'] });
-    emitter.emit('circuit', { from: 'closed', to: 'open', openMs: 7 });
-    const group = { size: 50, delayMs: 0, items: 3, failed: 1, elapsedMs: 9 };
-    emitter.emit('group', { ...group, batch: 4, failedAttempts: 2, refused: 1, serviceMs: 2 });
-    const { batches, circuit, rateLimitEvents } = recorder.snapshot(totalsOf(), START);
-    const at = '2026-01-31T08:15:00.000Z';
-    assert.deepEqual(rateLimitEvents, { count: 1, last: [{ at, delayMs: 5, eventsInRow: 2, causes: ['quota'] }] });
-    assert.deepEqual(circuit, { count: 1, last: [{ at, from: 'closed', to: 'open', openMs: 7 }] });
-    assert.deepEqual(batches, { count: 1, last: [{ at, batch: 4, ...group }] });
   });
 
   it('do not grow with the days', () => {
