@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto';
 import type { EventEmitter } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { BroadcastChannel } from 'node:worker_threads';
+import { Tracer } from './audit/tracer.ts';
 import type { Batch } from './batch/batch.ts';
 import { Dispatcher } from './batch/dispatcher.ts';
 import { blameOverdue } from './batch/overdue.ts';
 import { reserveOf } from './batch/reserve.ts';
 import { type BatchCounts, Totals } from './batch/totals.ts';
+import { lostLines } from './batch/trace-chunk.ts';
 import { callSafely } from './call-safely.ts';
 import { EngineClosedError } from './errors.ts';
 import type { EngineEvents } from './events.ts';
@@ -52,6 +54,7 @@ export class EngineCore {
   /** Set when no thread can take up work. */
   failure: Error | undefined;
   readonly #counters: CircuitCounters | undefined;
+  readonly #tracer: Tracer | undefined;
   readonly #channel: BroadcastChannel;
   readonly #emitter: EventEmitter;
   readonly #progressDueMs = new Map<Batch, number>();
@@ -64,6 +67,8 @@ export class EngineCore {
   constructor(options: ResolvedOptions, emitter: EventEmitter) {
     this.options = options;
     this.#emitter = emitter;
+    // First: its file may not be writable.
+    this.#tracer = options.trace === undefined ? undefined : new Tracer(options.trace);
     const limits = planLimits(options.rate);
     const block = createControlBlock({
       tokens: limits.map(({ tokens }) => tokens),
@@ -99,6 +104,7 @@ export class EngineCore {
       timeoutMs: options.timeoutMs,
       nowMs,
       successRate: this.successRate,
+      tracer: this.#tracer,
       credentials: () => this.credentials.current,
       countsForCircuit: (record) => this.table.countsForCircuit(record, options.circuit?.countRateLimits),
       onTimeout: (isProbe) => this.#onTimeout(isProbe),
@@ -130,19 +136,8 @@ export class EngineCore {
       kill: (thread, because) => this.pool.kill(thread, because),
     });
     this.pool = new ThreadPool(
-      {
-        threads: options.threads,
-        concurrency: options.concurrency,
-        resourceLimits: options.resourceLimits,
-        setupTimeoutMs: options.setupTimeoutMs,
-      },
-      threadSetupOf(options, {
-        block,
-        limits,
-        channel: channelName,
-        waitUs: this.waitUs,
-        serviceUs: this.serviceUs,
-      }),
+      options,
+      threadSetupOf(options, { block, limits, channel: channelName, waitUs: this.waitUs, serviceUs: this.serviceUs }),
       {
         onReady: () => {
           this.dispatcher.pump();
@@ -264,6 +259,7 @@ export class EngineCore {
     this.#channel.close();
     await this.pool.destroy();
     await this.statistics.close();
+    await this.#tracer?.close([...this.dispatcher.chunks].flatMap((chunk) => [...lostLines(chunk)]));
   }
 
   #makeBreaker(nowMs: () => number): CircuitBreaker | undefined {
@@ -355,7 +351,9 @@ export class EngineCore {
 
   #onThreadExit(thread: ThreadHandle, exitCode: number): void {
     this.statistics.harvest();
-    this.limiter.reclaim(thread.threadId, process.hrtime.bigint());
+    const nowNs = process.hrtime.bigint();
+    this.limiter.reclaim(thread.threadId, nowNs);
+    this.#tracer?.exited(thread.threadId, nowNs);
     this.workerExits++;
     this.emit('workerExit', {
       threadId: thread.threadId,

@@ -1,3 +1,4 @@
+export type { TraceLine, TraceVerdict } from './audit/trace-line.ts';
 export type { DynamicBatchOptions } from './batch/dynamic-batch.ts';
 export type { GroupReport } from './batch/feeder.ts';
 export type { Progress } from './batch/progress.ts';

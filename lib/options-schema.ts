@@ -14,7 +14,7 @@ import {
   positive,
   text,
 } from './schema-parts.ts';
-import { statisticsSchema } from './statistics/schema.ts';
+import { statisticsSchema, toPath } from './statistics/schema.ts';
 
 /** Node's timers fire at once for anything longer (2^31 - 1 ms, about 24.8 days). */
 const MAX_TIMER_MS = 2_147_483_647;
@@ -129,6 +129,11 @@ const http = options({
   dispatcher: v.optional(v.string('a file URL, a path or a package name of a module')),
 });
 
+const filePath = v.pipe(
+  v.custom<string | URL>((input) => Boolean(toPath(input)), 'the path or the file: URL of a file that can be written'),
+  v.transform((input) => toPath(input) ?? ''),
+);
+
 const memoryMb = () => v.optional(positive(Number.MAX_SAFE_INTEGER, 'a number of megabytes more than 0'));
 
 /** The shape and the ranges of `EngineOptions`. Defaults are not its business. */
@@ -159,6 +164,7 @@ export const engineOptionsSchema = options({
     positive(MAX_TIMER_MS, `a number of milliseconds more than 0 and at most ${MAX_TIMER_MS} (about 24.8 days)`),
   ),
   statistics: v.optional(statisticsSchema),
+  trace: v.optional(filePath),
   resourceLimits: v.optional(
     options({
       maxOldGenerationSizeMb: memoryMb(),

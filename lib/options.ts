@@ -174,6 +174,11 @@ export interface EngineOptions {
   readonly setupTimeoutMs?: number | undefined;
   /** Save the engine's statistics to a file, at an interval and when it closes. Default: not. */
   readonly statistics?: StatisticsOptions | undefined;
+  /**
+   * Write a trace to this file, which is made or emptied: one JSON line for each attempt, see `TraceLine`. Absolute or from
+   * the working directory, or a `file:` URL. It is whole when the engine has closed. Default: none.
+   */
+  readonly trace?: string | URL | undefined;
   /** Memory limits of each thread in megabytes, more than 0, as in `node:worker_threads`. Default: Node's own. */
   readonly resourceLimits?: Readonly<ResourceLimits> | undefined;
 }

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
 import type { ResourceLimits } from 'node:worker_threads';
 import type { GroupRules } from './batch/feeder.ts';
 import { resolveGroups } from './batch/group-options.ts';
@@ -86,6 +87,8 @@ export interface ResolvedOptions {
   readonly killGraceMs: number;
   readonly setupTimeoutMs: number;
   readonly statistics: ResolvedStatistics | undefined;
+  /** An absolute path. */
+  readonly trace: string | undefined;
   readonly resourceLimits: ResourceLimits | undefined;
 }
 
@@ -184,6 +187,7 @@ export function resolveOptions(options: EngineOptions | undefined, cwd: string):
     killGraceMs: given.killGraceMs ?? DEFAULTS.killGraceMs,
     setupTimeoutMs: given.setupTimeoutMs ?? DEFAULTS.setupTimeoutMs,
     statistics: given.statistics && resolveStatistics(given.statistics, cwd),
+    trace: given.trace === undefined ? undefined : resolve(cwd, given.trace),
     resourceLimits: given.resourceLimits && Object.freeze(given.resourceLimits),
   });
 }

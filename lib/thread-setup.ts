@@ -35,6 +35,7 @@ export function threadSetupOf(
     maxRetryAfterMs: options.retry.maxRetryAfterMs,
     maxAttempts: options.retry.maxAttempts,
     canRefresh: options.onRefreshCredentials !== undefined,
+    isTracing: options.trace !== undefined,
     waitUs,
     serviceUs,
   };

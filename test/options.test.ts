@@ -75,6 +75,7 @@ describe('defaults', () => {
       killGraceMs: 1000,
       setupTimeoutMs: 30_000,
       statistics: undefined,
+      trace: undefined,
       resourceLimits: undefined,
     });
     assert.deepEqual(resolveOptions({}, CWD), resolved);
@@ -277,6 +278,7 @@ const REFUSED: [string, (value: unknown) => unknown, unknown[]][] = [
   ['concurrency', (concurrency) => ({ concurrency }), [...NO_INTEGER, 0, 65_537]],
   ['timeoutMs', (timeoutMs) => ({ timeoutMs }), [...NO_FINITE, 0, 2 ** 31]],
   ['setupTimeoutMs', (setupTimeoutMs) => ({ setupTimeoutMs }), [...NO_FINITE, 0, 2 ** 31]],
+  ['trace', (trace) => ({ trace }), ['', null, 5, '\0', new URL('http://example.com/')]],
   ['onRateLimit', (onRateLimit) => ({ onRateLimit }), ['Cancel', '', null, true]],
   ['hints', (hints) => ({ hints }), ['Strict', '', null, true]],
   ['locale', (locale) => ({ locale }), ['de', '', null]],

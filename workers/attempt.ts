@@ -3,6 +3,7 @@ import { StopError } from '../lib/errors.ts';
 import type { Grant } from '../lib/limit/limiter.ts';
 import { Ticket, type Waiter } from '../lib/limit/waiter.ts';
 import type { HandlerContext, Permit } from '../lib/types.ts';
+import type { AttemptTimes, RequestClock } from './attempt-times.ts';
 import { STOP_HOOK, type StopListener } from './stop-hook.ts';
 
 /** Why an attempt was told to stop. Three reasons, never mixed. */
@@ -41,6 +42,9 @@ export class Attempt implements HandlerContext {
   /** Where the built-in handlers listen, without the cost of a signal. */
   [STOP_HOOK]: StopListener | undefined = undefined;
   readonly #grants: Grant[] = [];
+  /** Only for a trace. */
+  readonly #times: AttemptTimes | undefined;
+  readonly #firstClock: RequestClock | undefined;
   #controller: AbortController | undefined;
   #stopReason: StopReason | undefined;
   #stopError: StopError | undefined;
@@ -60,6 +64,8 @@ export class Attempt implements HandlerContext {
     state: unknown,
     credentials: unknown,
     grant?: Grant,
+    times?: AttemptTimes,
+    startNs = 0n,
   ) {
     this.#host = host;
     this.index = index;
@@ -68,6 +74,8 @@ export class Attempt implements HandlerContext {
     this.state = state;
     this.credentials = credentials;
     if (grant !== undefined) this.#grants.push(grant);
+    this.#times = times;
+    this.#firstClock = times?.open(startNs);
   }
 
   // Static, so that none of this is a property that a handler can reach.
@@ -100,12 +108,17 @@ export class Attempt implements HandlerContext {
     const nowNs = this.#host.nowNs();
     this.#host.onSent('first', nowNs);
     this.#grants[0]?.sent(nowNs);
+    this.#firstClock?.sent(nowNs);
   }
 
   answered(): void {
     if (this.#isOver || this.#isAnswered) return;
     this.#isAnswered = true;
-    this.#grants[0]?.answered(this.#host.nowNs());
+    const grant = this.#grants[0];
+    if (grant === undefined && this.#firstClock === undefined) return;
+    const nowNs = this.#host.nowNs();
+    grant?.answered(nowNs);
+    this.#firstClock?.answered(nowNs);
   }
 
   throwIfStopped(): void {
@@ -116,7 +129,7 @@ export class Attempt implements HandlerContext {
 
   async acquire(): Promise<Permit> {
     this.throwIfStopped();
-    const grant = await this.#acquireGrant();
+    const { grant, clock } = await this.#nextRequest();
     const host = this.#host;
     let isSent = false;
     return {
@@ -127,16 +140,20 @@ export class Attempt implements HandlerContext {
         const nowNs = host.nowNs();
         host.onSent('further', nowNs);
         grant?.sent(nowNs);
+        clock?.sent(nowNs);
       },
       answered: () => {
-        if (!this.#isOver) grant?.answered(host.nowNs());
+        if (this.#isOver) return;
+        const nowNs = host.nowNs();
+        grant?.answered(nowNs);
+        clock?.answered(nowNs);
       },
     };
   }
 
-  async #acquireGrant(): Promise<Grant | undefined> {
+  async #nextRequest(): Promise<{ readonly grant: Grant | undefined; readonly clock: RequestClock | undefined }> {
     const { waiter } = this.#host;
-    if (waiter === undefined) return undefined;
+    if (waiter === undefined) return { grant: undefined, clock: this.#times?.open(this.#host.nowNs()) };
     const askedNs = this.#host.nowNs();
     let got: Grant | Ticket | undefined = waiter.acquire(askedNs);
     if (got instanceof Ticket) {
@@ -162,7 +179,7 @@ export class Attempt implements HandlerContext {
       throw error;
     }
     this.#grants.push(got);
-    return got;
+    return { grant: got, clock: this.#times?.open(this.#host.nowNs()) };
   }
 
   /** One error for all who ask, so that they can tell it from errors of their own. */
@@ -188,6 +205,7 @@ export class Attempt implements HandlerContext {
   #settle(how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): boolean {
     this.#isOver = true;
     this.#cancelTickets();
+    this.#times?.settle(how, nowNs);
     let gaveBack = false;
     for (const grant of this.#grants) {
       if (!grant.isOpen) continue;

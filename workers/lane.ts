@@ -13,6 +13,7 @@ import { WORK } from '../lib/shared/layout.ts';
 import { WorkSlot } from '../lib/shared/work-slot.ts';
 import type { Classify, Settled } from '../lib/types.ts';
 import { Attempt, type AttemptHost, type StopReason } from './attempt.ts';
+import { AttemptTimes } from './attempt-times.ts';
 import type { LoadedHandler } from './load-handler.ts';
 import { ReplyBuffer } from './reply-buffer.ts';
 import type { HandlerTraits } from './traits.ts';
@@ -36,6 +37,8 @@ export interface LaneHost {
   readonly acquireTimeoutNs: bigint;
   /** Whether a rate-limit event aborts what is in flight. */
   readonly cancelsInFlight: boolean;
+  /** Replies tell of every request. */
+  readonly isTracing: boolean;
   /** Is there sense in new credentials for an item that has got some so often already? */
   mayRefresh(record: FailureRecord, refreshes: number): boolean;
   /** Something happened to a request of this generation after which no further one may start. */
@@ -107,6 +110,7 @@ export class Lane implements AttemptHost {
     const slot = this.#slot;
     if (slot === undefined) return;
     slot.work |= WORK.sent;
+    if (which === 'first' && this.#thread.isTracing) slot.startNs = -nowNs;
     // The call of a handler that need not say when it sends was counted as its first request already.
     if (which === 'further' || this.#thread.handler.traits.reportsSent) this.#countCall(slot, nowNs);
   }
@@ -165,7 +169,7 @@ export class Lane implements AttemptHost {
 
   /** Work on a chunk until it is done, closed, over its budget, or the gate is closed. */
   async run(chunk: ChunkTask): Promise<void> {
-    const reply = new ReplyBuffer(this.#port, chunk.id);
+    const reply = new ReplyBuffer(this.#port, chunk.id, this.#thread.isTracing);
     const slot = new WorkSlot(this.#thread.block, chunk.slot);
     this.#chunk = chunk;
     this.#slot = slot;
@@ -190,7 +194,7 @@ export class Lane implements AttemptHost {
   }
 
   async #runItem(chunk: ChunkTask, slot: WorkSlot, reply: ReplyBuffer, position: number): Promise<void> {
-    const { handler, timeoutNs } = this.#thread;
+    const { handler, timeoutNs, isTracing } = this.#thread;
     const item = chunk.items[position];
     const isIdempotent = mayRunTwice(item, chunk, handler.traits);
     this.#isIdempotent = isIdempotent;
@@ -221,12 +225,14 @@ export class Lane implements AttemptHost {
         const end = this.#stoppedWaiting === 'ABORTED' ? END.aborted : END.notStarted;
         const waitedMs = Number(startNs - askedNs) / 1e6;
         reply.add(end, end === END.aborted ? abortedRecord(false) : undefined, waitedMs, 0);
+        if (isTracing) reply.flush();
         slot.work = 0;
         return;
       }
       this.#thread.recordWait(startNs - askedNs);
     }
 
+    const times = isTracing ? new AttemptTimes() : undefined;
     const attempt = new Attempt(
       this,
       chunk.indices?.[position] ?? chunk.first + position,
@@ -235,11 +241,14 @@ export class Lane implements AttemptHost {
       handler.state,
       chunk.credentials,
       grant,
+      times,
+      startNs,
     );
     this.#attempt = attempt;
     this.#isAcquiring = false;
     const { reportsSent } = handler.traits;
     if (!reportsSent) this.#countCall(slot, startNs);
+    if (isTracing) slot.startNs = startNs;
     slot.work = WORK.called | marks | (reportsSent ? 0 : WORK.sent);
     this.#setDeadline(startNs + timeoutNs);
 
@@ -267,9 +276,11 @@ export class Lane implements AttemptHost {
       value,
       Number(startNs - askedNs) / 1e6,
       Number(endNs - startNs) / 1e6,
+      times?.traced,
     );
-    // What must not run twice is reported before anything else happens: if this thread dies, its end is known.
-    if (!isIdempotent) reply.flush();
+    // What must not run twice is reported before anything else happens: if this thread dies, its end is known. So are
+    // the times of a trace.
+    if (!isIdempotent || isTracing) reply.flush();
     slot.work = 0;
   }
 

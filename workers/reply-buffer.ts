@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import { END, NOT_IDEMPOTENT, type Reply } from '../lib/protocol.ts';
+import { END, NOT_IDEMPOTENT, type Reply, type TracedRequest } from '../lib/protocol.ts';
 import { toFailureRecord } from '../lib/recover/error-record.ts';
 
 /** From this many items on, columns travel as typed arrays; below, plain arrays are cheaper to clone. */
@@ -13,11 +13,13 @@ export class ReplyBuffer {
   #values: unknown[] = [];
   #ends: number[] = [];
   #times: number[] = [];
+  #requests: (readonly TracedRequest[])[] | undefined;
   #allOk = true;
 
-  constructor(port: MessagePort, id: number) {
+  constructor(port: MessagePort, id: number, isTracing = false) {
     this.#port = port;
     this.#id = id;
+    if (isTracing) this.#requests = [];
   }
 
   /** True while there is something that has not been sent. */
@@ -25,12 +27,13 @@ export class ReplyBuffer {
     return this.#values.length > 0;
   }
 
-  /** Add the end of the next item. */
-  add(end: number, value: unknown, waitMs: number, durationMs: number): void {
+  /** Add the end of the next item; `requests` is for the trace. */
+  add(end: number, value: unknown, waitMs: number, durationMs: number, requests: readonly TracedRequest[] = []): void {
     this.#values.push(value);
     this.#ends.push(end);
     this.#times.push(waitMs, durationMs);
     if (end !== END.ok) this.#allOk = false;
+    this.#requests?.push(requests);
   }
 
   /** Send what there is. */
@@ -44,6 +47,7 @@ export class ReplyBuffer {
       ends: this.#allOk ? undefined : typed ? Uint8Array.from(this.#ends) : this.#ends,
       values: this.#values,
       times: typed ? Float64Array.from(this.#times) : this.#times,
+      requests: this.#requests,
       last,
       elapsedMs,
     } satisfies Reply;
@@ -58,6 +62,7 @@ export class ReplyBuffer {
     this.#ends = [];
     this.#times = [];
     this.#allOk = true;
+    if (this.#requests !== undefined) this.#requests = [];
   }
 
   #onlyCloneable(): Pick<Reply, 'values' | 'ends'> {

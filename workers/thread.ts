@@ -33,6 +33,7 @@ export class Thread implements LaneHost {
   readonly timeoutNs: bigint;
   readonly acquireTimeoutNs: bigint;
   readonly cancelsInFlight: boolean;
+  readonly isTracing: boolean;
   readonly #setup: ThreadSetup;
   readonly #port: MessagePort;
   readonly #channel: BroadcastChannel;
@@ -63,6 +64,7 @@ export class Thread implements LaneHost {
     this.timeoutNs = nsFromMs(setup.timeoutMs);
     this.acquireTimeoutNs = nsFromMs(setup.acquireTimeoutMs);
     this.cancelsInFlight = setup.onRateLimit === 'cancel';
+    this.isTracing = setup.isTracing;
     this.#lanes = Array.from({ length: setup.lanes }, () => new Lane(this, port));
     this.#idle = [...this.#lanes];
     this.#channel = new BroadcastChannel(setup.channel);

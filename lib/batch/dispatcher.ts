@@ -1,3 +1,5 @@
+import type { TraceLine } from '../audit/trace-line.ts';
+import type { Tracer } from '../audit/tracer.ts';
 import { ItemError } from '../errors.ts';
 import type { ThreadHandle, ThreadPool } from '../pool/thread-pool.ts';
 import { END, NOT_IDEMPOTENT, type Reply } from '../protocol.ts';
@@ -10,6 +12,7 @@ import { learn, nextChunkSize } from './chunk-size.ts';
 import { ChunkTable } from './chunk-table.ts';
 import { settleDeadChunk } from './dead-chunk.ts';
 import { settleReply } from './settle-reply.ts';
+import { lostLines, repliedLines } from './trace-chunk.ts';
 import type { Work, WorkItem } from './work-queue.ts';
 
 /** After this many failures to post it, an item that can be cloned here is called uncloneable all the same. */
@@ -25,6 +28,7 @@ export interface DispatcherOptions {
   readonly timeoutMs: number;
   readonly nowMs: () => number;
   readonly successRate: SuccessRate;
+  readonly tracer: Tracer | undefined;
   /** What every chunk carries. */
   readonly credentials: () => unknown;
   /** Does this failure count for the circuit breaker? */
@@ -182,7 +186,8 @@ export class Dispatcher {
     chunk.foldCounts();
     const { batch } = chunk;
     const count = reply.values.length;
-    const { successRate } = this.#options;
+    const { successRate, tracer } = this.#options;
+    if (tracer !== undefined) for (const line of repliedLines(chunk, reply)) tracer.add(line);
     const isAnswered = settleReply(chunk, reply, successRate, (entry) => this.#lose(batch, [entry]));
     if (isAnswered) this.#answeredGeneration = chunk.generation;
     chunk.settled = reply.from + count;
@@ -222,8 +227,11 @@ export class Dispatcher {
   onThreadGone(thread: ThreadHandle): void {
     if (this.#aloneThread === thread) this.#aloneThread = undefined;
     this.#mayHaveLost = true;
+    const { tracer } = this.#options;
+    const lost: TraceLine[] = [];
     for (const chunk of this.#chunks.all) {
       if (chunk.thread !== thread) continue;
+      if (tracer !== undefined) lost.push(...lostLines(chunk));
       chunk.foldCounts();
       // The thread was ended because its handler ignored its timeout; it could not count that itself. An aborted one
       // says nothing of the upstream.
@@ -232,6 +240,7 @@ export class Dispatcher {
       this.#remove(chunk);
       this.endIfDone(chunk.batch);
     }
+    tracer?.lose(thread.threadId, lost);
     this.pump();
   }
 

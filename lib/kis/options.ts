@@ -109,6 +109,7 @@ const passedOn = {
   setupTimeoutMs: v.unknown(),
   resourceLimits: v.unknown(),
   statistics: v.unknown(),
+  trace: v.unknown(),
 } satisfies Record<keyof PassedOn, v.GenericSchema>;
 
 const schema = options({

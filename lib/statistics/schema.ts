@@ -14,7 +14,7 @@ const MIN_INTERVAL_MS = 100;
 const PATH = 'the path or the file: URL of a file, with at most one of {date} and {timestamp}, in its name';
 
 /** A path as a text, or undefined if it is none. */
-function toPath(input: unknown): string | undefined {
+export function toPath(input: unknown): string | undefined {
   if (typeof input === 'string' && !input.includes('\0')) return input;
   if (!(input instanceof URL)) return undefined;
   try {

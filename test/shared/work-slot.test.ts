@@ -38,6 +38,7 @@ describe('WorkSlot', () => {
     const seen = new WorkSlot(block, 1);
     slot.work = WORK.called | WORK.idempotent;
     slot.deadlineNs = 2n ** 62n + 5n;
+    slot.startNs = -(2n ** 62n + 6n);
     slot.countSent();
     slot.countSent();
     slot.countSent();
@@ -45,10 +46,18 @@ describe('WorkSlot', () => {
     slot.countRefused();
     slot.countCancelled();
     slot.claim(0);
-    const { work, deadlineNs, sent, refused, cancelled, started } = seen;
+    const { work, deadlineNs, startNs, sent, refused, cancelled, started } = seen;
     assert.deepEqual(
-      { work, deadlineNs, sent, refused, cancelled, started },
-      { work: 10, deadlineNs: 2n ** 62n + 5n, sent: 3, refused: 2, cancelled: 1, started: 1 },
+      { work, deadlineNs, startNs, sent, refused, cancelled, started },
+      {
+        work: 10,
+        deadlineNs: 2n ** 62n + 5n,
+        startNs: -(2n ** 62n + 6n),
+        sent: 3,
+        refused: 2,
+        cancelled: 1,
+        started: 1,
+      },
     );
   });
 

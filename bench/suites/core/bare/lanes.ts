@@ -72,6 +72,7 @@ function setupFor(handler: URL): ThreadSetup {
     obeysQuota: true,
     maxRetryAfterMs: 120_000,
     canRefresh: false,
+    isTracing: false,
     maxAttempts: 3,
     waitUs: createLatencyHistogram(),
     serviceUs: createLatencyHistogram(),
