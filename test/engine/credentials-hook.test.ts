@@ -66,17 +66,23 @@ describe('a hook that fails', { concurrency: 3 }, () => {
 
   it('and rejects after that: nobody is disturbed', async (t) => {
     const server = await HeldServer.start(t);
+    let noteEnd: () => void = () => {};
+    const hasEnded = new Promise<void>((resolve) => {
+      noteEnd = resolve;
+    });
     const { engine } = openRefreshing(t, {
       credentialsTimeoutMs: 1,
       onRefreshCredentials: async ({ signal }) => {
         while (!signal.aborted) await sleep(1);
         await sleep(1);
+        noteEnd();
         throw new Error('Too late.');
       },
     });
     assert.deepEqual((await engine.run(requests(server, 3))).summary.errors, { CREDENTIALS: 3 });
-    // An unhandled rejection would end this process.
-    for (let turn = 0; turn < 10; turn++) await sleep(1);
+    await hasEnded;
+    // An unhandled rejection would end this process before the next turn of its event loop.
+    await new Promise((resolve) => setImmediate(resolve));
   });
 });
 
