@@ -11,6 +11,9 @@ import type { Mode, Part } from './harness/suite.ts';
 const SUITES = new URL('./suites/', import.meta.url);
 const RESULTS = new URL('../../bench/results/', import.meta.url);
 
+/** Of what is mostly idle. */
+const IDLE_AT_A_TIME = 2;
+
 const USAGE = `Usage: npm run bench -- [--quick] [--keep] [--strict] [suite | suite/part ...]
 
 Runs the suites, all of them by default: ${listSuites(SUITES).join(', ')}.
@@ -46,11 +49,9 @@ async function main(args: string[]): Promise<number> {
   const startedMs = performance.now();
   const environment = describeEnvironment();
   console.log(formatEnvironment(environment));
-  const suites: SuiteRecord[] = [];
-  const mode = { isQuick: flags.quick };
-  for (const suite of selected) suites.push(await runSuite(suite, mode));
+  const suites = await runSuites(selected, { isQuick: flags.quick });
   const elapsedMs = performance.now() - startedMs;
-  const files = writeResults({ environment, elapsedMs, ...mode, suites }, RESULTS, flags.keep);
+  const files = writeResults({ environment, elapsedMs, isQuick: flags.quick, suites }, RESULTS, flags.keep);
 
   const parts = suites.flatMap((suite) => suite.parts);
   const targets = parts.flatMap((part) => part.targets);
@@ -89,26 +90,36 @@ function readArguments(args: string[]): Flags {
   }
 }
 
-async function runSuite({ name, title, parts }: Selected, mode: Mode): Promise<SuiteRecord> {
-  console.log(`\n== ${name}: ${title}`);
-  const records: PartRecord[] = [];
-  for (const part of parts) records.push(await runPart(part, mode));
-  return { name, title, parts: records };
+/** First, two at a time, what waits most of the time; then everything else, one after the other. */
+async function runSuites(selected: readonly Selected[], mode: Mode): Promise<SuiteRecord[]> {
+  const records = new Map<Part, PartRecord>();
+  const runAll = async (parts: Iterable<readonly [suite: string, part: Part]>) => {
+    for (const [suite, part] of parts) records.set(part, await runPart(suite, part, mode));
+  };
+  const all = selected.flatMap(({ name, parts }) => parts.map((part) => [name, part] as const));
+  const idle = all.filter(([, part]) => part.isMostlyIdle === true).values();
+  await Promise.all(Array.from({ length: IDLE_AT_A_TIME }, () => runAll(idle)));
+  await runAll(all.filter(([, part]) => part.isMostlyIdle !== true));
+  return selected.map(({ name, title, parts }) => ({
+    name,
+    title,
+    parts: parts.flatMap((part) => records.get(part) ?? []),
+  }));
 }
 
 /** A part that fails is one that has no figures; the others still have theirs. */
-async function runPart(part: Part, mode: Mode): Promise<PartRecord> {
+async function runPart(suite: string, part: Part, mode: Mode): Promise<PartRecord> {
   const { name, title } = part;
   const startedMs = performance.now();
   try {
     const { tables, targets, charts = [] } = await part.run(mode);
     const elapsedMs = performance.now() - startedMs;
-    console.log(`\n-- ${name}: ${title} (${(elapsedMs / 1e3).toFixed(1)} s)`);
+    console.log(`\n== ${suite}/${name}: ${title} (${(elapsedMs / 1e3).toFixed(1)} s)`);
     for (const table of tables) console.log(`\n${formatTable(table)}`);
     return { name, title, elapsedMs, tables, targets, charts, error: undefined };
   } catch (thrown) {
     const error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-    console.log(`\n-- ${name}: ${title}\n${error}`);
+    console.log(`\n== ${suite}/${name}: ${title}\n${error}`);
     return { name, title, elapsedMs: performance.now() - startedMs, tables: [], targets: [], charts: [], error };
   }
 }

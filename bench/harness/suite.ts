@@ -52,6 +52,8 @@ export interface Mode {
 export interface Part {
   readonly name: string;
   readonly title: string;
+  /** It waits for limits nearly all the time: another such part may run beside it. */
+  readonly isMostlyIdle?: boolean;
   run(mode: Mode): Promise<PartResult>;
 }
 

@@ -1,11 +1,11 @@
 import type { Suite } from '../harness/suite.ts';
-import { type CancelCase, runCancelCases } from './core/cancel.ts';
+import { type CancelCase, runCancelCases } from './cancel/cases.ts';
 
 const CASES: readonly CancelCase[] = [
   { threads: 2, isBlocked: false, goalMs: 2 },
   { threads: 2, isBlocked: true, goalMs: 5 },
-  { threads: 4, isBlocked: false },
-  { threads: 4, isBlocked: true },
+  { threads: 4, isBlocked: false, goalMs: 5 },
+  { threads: 4, isBlocked: true, goalMs: 5 },
   { threads: 8, isBlocked: false },
   { threads: 8, isBlocked: true },
 ];

@@ -41,6 +41,7 @@ const PLANS: readonly Plan[] = [
 const spurious: Part = {
   name: 'spurious',
   title: `${SYMBOLS} symbols from KIS at ${PER_SECOND}/s, where 3% are refused without reason`,
+  isMostlyIdle: true,
   async run() {
     const disturbance = watchMachine();
     // Side by side: they wait most of the time.

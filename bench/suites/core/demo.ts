@@ -23,6 +23,7 @@ const EXACT = { tokens: 20, windowMs: 1000, concurrency: 20 };
 export const demo: Part = {
   name: 'demo',
   title: '100 symbols from a server that allows 20/s, 5-30 ms service time',
+  isMostlyIdle: true,
   async run(mode) {
     const conservative: LimitedPlan = { ...KIS_LIKE, name: 'conservative, warm', engine: presets.conservative };
     const exactRuns = Array.from({ length: EXACT_RUNS }, (_, run): LimitedPlan => {

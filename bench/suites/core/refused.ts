@@ -32,6 +32,7 @@ const RANDOM: LimitedPlan = {
 export const refused: Part = {
   name: 'refused',
   title: 'the server refuses requests, side by side',
+  isMostlyIdle: true,
   async run(mode) {
     const disturbance = watchMachine();
     const results = await runSideBySide([

@@ -66,6 +66,7 @@ const SLOW: LimitedPlan = {
 export const sustained: Part = {
   name: 'sustained',
   title: 'sustained rate at exactly the limit of the server',
+  isMostlyIdle: true,
   async run(mode) {
     const disturbance = watchMachine();
     const results = await runSideBySide(inMode([...EXACT_CASES.map(({ plan }) => plan), SLOW], mode));

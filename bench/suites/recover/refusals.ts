@@ -75,6 +75,7 @@ interface Verdict {
 export const refusals: Part = {
   name: 'refusals',
   title: 'three ways to be refused, every client with its best recipe',
+  isMostlyIdle: true,
   async run({ isQuick }) {
     const watch = watchMachine();
     const runs = SCENARIOS.flatMap((scenario) => {

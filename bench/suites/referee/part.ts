@@ -45,6 +45,7 @@ export function refereePart(name: string, title: string, serviceTimeMs: readonly
   return {
     name,
     title: `${ITEMS} requests, ${title}, five kinds of servers that allow ${LIMIT}/s`,
+    isMostlyIdle: true,
     async run({ isQuick }) {
       const items = isQuick ? QUICK_ITEMS : ITEMS;
       const watch = watchMachine();

@@ -26,6 +26,7 @@ interface Case {
 export const sustained: Part = {
   name: 'sustained',
   title: `${SECONDS} s at the conservative preset, 18/s and 20/s`,
+  isMostlyIdle: true,
   async run({ isQuick }) {
     const seconds = isQuick ? QUICK_SECONDS : SECONDS;
     const watch = watchMachine();

@@ -13,6 +13,7 @@ const FAST = { setting: 'exact 20/s', goalS: 4.25 };
 export const symbols: Part = {
   name: 'symbols',
   title: `${SYMBOLS} symbols at the conservative preset, 18/s and 20/s`,
+  isMostlyIdle: true,
   async run(mode) {
     const watch = watchMachine();
     const results = await runSideBySide(

@@ -72,7 +72,7 @@ function setupFor(handler: URL): ThreadSetup {
     obeysQuota: true,
     maxRetryAfterMs: 120_000,
     canRefresh: false,
-    isTracing: false,
+    trace: undefined,
     maxAttempts: 3,
     waitUs: createLatencyHistogram(),
     serviceUs: createLatencyHistogram(),

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createEngine, type Engine } from '../../../lib/index.ts';
 import { percentile } from '../../harness/alternate.ts';
 import { watchMachine } from '../../harness/disturbance.ts';
-import { atMost, type Mode, type Part, type PartResult, type Row, type Target } from '../../harness/suite.ts';
-import { CancelBoard } from './cancel-board.ts';
-import type { CancelItem, CancelSetup } from './fixtures/cancel.ts';
+import { atMost, type Mode, type PartResult, type Row, type Target } from '../../harness/suite.ts';
+import { CancelBoard } from './board.ts';
+import type { CancelItem, CancelSetup } from './fixtures/waiting.ts';
 
 const WARM_UPS = 16;
 const LANES_PER_THREAD = 4;
@@ -20,18 +20,6 @@ export interface CancelCase {
   /** 99th percentile of the last abort; undefined where it is only reported, by half as many events. */
   readonly goalMs?: number;
 }
-
-const CASES: readonly CancelCase[] = [2, 4].flatMap((threads) => [
-  { threads, isBlocked: false, goalMs: 5 },
-  { threads, isBlocked: true, goalMs: 5 },
-]);
-
-/** From a rate-limit error in one thread to the abort of the last request in flight in any thread. */
-export const cancel: Part = {
-  name: 'cancel',
-  title: 'from detection to the last abort',
-  run: (mode) => runCancelCases(CASES, mode),
-};
 
 /** Measure cases one after the other. */
 export async function runCancelCases(cases: readonly CancelCase[], mode: Mode): Promise<PartResult> {
@@ -92,7 +80,7 @@ async function measure(
   const items = threads * LANES_PER_THREAD;
   const board = new CancelBoard(items);
   const engine = createEngine<CancelItem, number>({
-    handler: new URL('./fixtures/cancel.js', import.meta.url),
+    handler: new URL('./fixtures/waiting.js', import.meta.url),
     handlerData: { items, buffer: board.buffer } satisfies CancelSetup,
     threads,
     concurrency: items,
