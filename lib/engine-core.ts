@@ -8,7 +8,7 @@ import { Dispatcher } from './batch/dispatcher.ts';
 import { blameOverdue } from './batch/overdue.ts';
 import { reserveOf } from './batch/reserve.ts';
 import { type BatchCounts, Totals } from './batch/totals.ts';
-import { lostLines } from './batch/trace-chunk.ts';
+import { lostRecords } from './batch/trace-chunk.ts';
 import { callSafely } from './call-safely.ts';
 import { EngineClosedError } from './errors.ts';
 import type { EngineEvents } from './events.ts';
@@ -58,6 +58,8 @@ export class EngineCore {
   readonly #channel: BroadcastChannel;
   readonly #emitter: EventEmitter;
   readonly #progressDueMs = new Map<Batch, number>();
+  /** Of aborted batches. A timer keeps its batch, with all items and outcomes, so it ends with it. */
+  readonly #graces = new WeakMap<Batch, NodeJS.Timeout>();
   #tick: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #retryDueMs = Number.POSITIVE_INFINITY;
@@ -201,10 +203,11 @@ export class EngineCore {
     this.dispatcher.endIfDone(batch);
     if (batch.isOver) return;
     // Not longer: its threads are the watchdog's, and other batches may have items in them.
-    setTimeout(() => {
+    const grace = setTimeout(() => {
       batch.abandonClaimed();
       this.dispatcher.endIfDone(batch);
     }, this.options.cancelGraceMs).unref();
+    this.#graces.set(batch, grace);
   }
 
   /** An item of a batch waits to be tried again, or a group of items for its turn. */
@@ -259,7 +262,7 @@ export class EngineCore {
     this.#channel.close();
     await this.pool.destroy();
     await this.statistics.close();
-    await this.#tracer?.close([...this.dispatcher.chunks].flatMap((chunk) => [...lostLines(chunk)]));
+    await this.#tracer?.close([...this.dispatcher.chunks].flatMap(lostRecords));
   }
 
   #makeBreaker(nowMs: () => number): CircuitBreaker | undefined {
@@ -341,6 +344,7 @@ export class EngineCore {
   }
 
   #onBatchOver(batch: Batch): void {
+    clearTimeout(this.#graces.get(batch));
     if (this.#progressDueMs.delete(batch) && !batch.milestones?.includes(batch.done)) this.reportProgress(batch);
     this.statistics.onBatchOver(batch);
     this.#totals.add(batch);

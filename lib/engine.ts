@@ -9,7 +9,7 @@ import { type EngineStats, statsOf } from './engine-stats.ts';
 import { EngineClosedError, InvalidOptionError } from './errors.ts';
 import type { EngineEvents } from './events.ts';
 import type { CloseOptions, EngineOptions, RunOptions } from './options.ts';
-import { parseOptions } from './options-schema.ts';
+import { kindOf, parseOptions } from './options-schema.ts';
 import { type ResolvedRunOptions, resolveCloseOptions, resolveOptions, resolveRunOptions } from './resolve-options.ts';
 import type { SaveOptions } from './statistics/options.ts';
 import { resolvePath, resolveSave, saveOptionsSchema } from './statistics/schema.ts';
@@ -53,7 +53,7 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
    */
   async run(items: readonly Item[], options?: RunOptions): Promise<BatchResult<Value>> {
     const resolved = resolveRunOptions(options);
-    if (!Array.isArray(items)) throw new InvalidOptionError('items', items, 'an array of items');
+    if (!Array.isArray(items)) throw invalidItems(items, 'an array of items');
     this.#throwIfClosed();
     const outcomes = new Array<Outcome<Value>>(items.length);
     // Array.from also fills holes, which would otherwise be items without an outcome.
@@ -87,7 +87,7 @@ export class Engine<Item = HttpItem, Value = HttpValue> {
   ): AsyncGenerator<Outcome<Value>, void, undefined> {
     const resolved = resolveRunOptions(options);
     this.#throwIfClosed();
-    if (!isIterable(items)) throw new InvalidOptionError('items', items, 'an iterable or an async iterable of items');
+    if (!isIterable(items)) throw invalidItems(items, 'an iterable or an async iterable of items');
     return this.#streamOutcomes(items, resolved) as AsyncGenerator<Outcome<Value>, void, undefined>;
   }
 
@@ -268,6 +268,11 @@ export function createEngine(options?: EngineOptions & { readonly handler?: unde
 export function createEngine<Item = unknown, Value = unknown>(options: EngineOptions): Engine<Item, Value>;
 export function createEngine(options?: EngineOptions): Engine<unknown, unknown> {
   return new Engine<unknown, unknown>(options);
+}
+
+/** What was given may be a single item, with the secrets of one. */
+function invalidItems(items: unknown, allowed: string): InvalidOptionError {
+  return new InvalidOptionError('items', undefined, allowed, items === undefined ? 'undefined' : kindOf(items));
 }
 
 function isIterable(items: unknown): items is Iterable<unknown> | AsyncIterable<unknown> {

@@ -227,7 +227,8 @@ function mayHoldSecret([first, second]: readonly Key[]): boolean {
   return first === 'http' && (second === undefined || NOT_SHOWN.has(String(second)));
 }
 
-function kindOf(value: unknown): string {
+/** What kind of value this is, without anything of the value itself. */
+export function kindOf(value: unknown): string {
   return typeof value === 'object' || typeof value === 'function' ? describeValue(value) : `a ${typeof value}`;
 }
 

@@ -34,8 +34,8 @@ export interface ThreadSetup {
   readonly maxRetryAfterMs: number;
   /** There is somebody who can refresh the credentials. */
   readonly canRefresh: boolean;
-  /** Somebody keeps a trace: replies tell of every request, and each item has one of its own. */
-  readonly isTracing: boolean;
+  /** Memory for the requests of this thread, to be read by the main thread (`TraceCells`); undefined without a trace. */
+  readonly trace: SharedArrayBuffer | undefined;
   /** Attempts of an item, where the rule for its error does not say. */
   readonly maxAttempts: number;
   /** Shared, live: how long items waited for permission, and how long handlers ran, in microseconds. */
@@ -108,18 +108,6 @@ export const END = {
 /** Added to an end: the item must not be sent twice. */
 export const NOT_IDEMPOTENT = 16;
 
-/** When one request of an attempt can have been counted by the upstream. */
-export interface TracedRequest {
-  /** 0: the one that the call of the handler stands for; others are further ones. */
-  readonly request: number;
-  /** When it was sent, if that was reported; otherwise when its token was there and it could be sent. */
-  readonly fromNs: bigint;
-  readonly isSent: boolean;
-  readonly endNs: bigint;
-  /** False: at its end it was given up. */
-  readonly isAnswered: boolean;
-}
-
 /** Ends of items of one chunk, from position `from` on, as columns. */
 export interface Reply {
   readonly kind: 'reply';
@@ -130,8 +118,8 @@ export interface Reply {
   readonly values: readonly unknown[];
   /** Two per item: how long it waited and how long its handler ran, in milliseconds. */
   readonly times: ArrayLike<number>;
-  /** Per item the requests that were sent or may have been; undefined without a trace. */
-  readonly requests: readonly (readonly TracedRequest[])[] | undefined;
+  /** Cells of the requests that were sent or may have been, in the order of their items; undefined without a trace. */
+  readonly cells: ArrayLike<number> | undefined;
   /** True if the lane is done with the chunk: what it has not claimed is the main thread's again. */
   readonly last: boolean;
   /** How long the lane had the chunk, in milliseconds; with the last reply. */

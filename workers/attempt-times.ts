@@ -1,24 +1,28 @@
-import type { TracedRequest } from '../lib/protocol.ts';
+import type { TraceCells } from '../lib/shared/trace-cells.ts';
 
 /**
  * When one request of an attempt left and when it ended. The times are the very ones that its tokens get: another look
- * at the clock would be later, and an audit of exact limits sees the difference.
+ * at the clock would be later, and an audit of exact limits sees the difference. They are noted before its tokens get
+ * them: a thread that dies in between has held its tokens for too long, never told of an answer too late.
  */
 export class RequestClock {
-  readonly request: number;
-  readonly fromNs: bigint;
-  sentNs: bigint | undefined;
-  endNs: bigint | undefined;
-  isAnswered = false;
+  readonly #cells: TraceCells;
+  readonly cell: number;
+  isSent = false;
+  isEnded = false;
+  /** It certainly never left: its cell is another request's. */
+  isDropped = false;
 
-  constructor(request: number, fromNs: bigint) {
-    this.request = request;
-    this.fromNs = fromNs;
+  constructor(cells: TraceCells, cell: number) {
+    this.#cells = cells;
+    this.cell = cell;
   }
 
   /** As for its tokens, nothing counts after its end. */
   sent(nowNs: bigint): void {
-    if (this.endNs === undefined) this.sentNs ??= nowNs;
+    if (this.isSent || this.isEnded) return;
+    this.isSent = true;
+    this.#cells.sent(this.cell, nowNs);
   }
 
   answered(nowNs: bigint): void {
@@ -26,19 +30,35 @@ export class RequestClock {
   }
 
   end(nowNs: bigint, isAnswered: boolean): void {
-    if (this.endNs !== undefined) return;
-    this.endNs = nowNs;
-    this.isAnswered = isAnswered;
+    if (this.isEnded) return;
+    this.isEnded = true;
+    this.#cells.end(this.cell, nowNs, isAnswered);
+  }
+
+  drop(): void {
+    this.isEnded = true;
+    this.isDropped = true;
+    this.#cells.drop(this.cell);
   }
 }
 
 /** The times of all requests of one attempt, for the trace. */
 export class AttemptTimes {
+  readonly #cells: TraceCells;
+  readonly #slot: number;
+  readonly #position: number;
   readonly #requests: RequestClock[] = [];
+
+  constructor(cells: TraceCells, slot: number, position: number) {
+    this.#cells = cells;
+    this.#slot = slot;
+    this.#position = position;
+  }
 
   /** The next request may leave from now on; the first one is the one that the call of the handler stands for. */
   open(nowNs: bigint): RequestClock {
-    const clock = new RequestClock(this.#requests.length, nowNs);
+    const cell = this.#cells.open(this.#slot, this.#position, this.#requests.length, nowNs);
+    const clock = new RequestClock(this.#cells, cell);
     this.#requests.push(clock);
     return clock;
   }
@@ -46,17 +66,14 @@ export class AttemptTimes {
   /** Requests that have not ended end as their tokens do. */
   settle(how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): void {
     for (const clock of this.#requests) {
-      if (how !== 'notSent' || clock.sentNs !== undefined) clock.end(nowNs, how === 'answered');
+      if (clock.isEnded) continue;
+      if (how !== 'notSent' || clock.isSent) clock.end(nowNs, how === 'answered');
+      else clock.drop();
     }
   }
 
-  /** Those that have left, or may have. */
-  get traced(): TracedRequest[] {
-    const traced: TracedRequest[] = [];
-    for (const { request, fromNs, sentNs, endNs, isAnswered } of this.#requests) {
-      if (endNs === undefined) continue;
-      traced.push({ request, fromNs: sentNs ?? fromNs, isSent: sentNs !== undefined, endNs, isAnswered });
-    }
-    return traced;
+  /** Add the cells of requests that have left, or may have. */
+  tell(cells: number[]): void {
+    for (const { cell, isDropped } of this.#requests) if (!isDropped) cells.push(cell);
   }
 }

@@ -4,7 +4,7 @@ import type { Grant } from '../lib/limit/limiter.ts';
 import { Ticket, type Waiter } from '../lib/limit/waiter.ts';
 import type { HandlerContext, Permit } from '../lib/types.ts';
 import type { AttemptTimes, RequestClock } from './attempt-times.ts';
-import { STOP_HOOK, type StopListener } from './stop-hook.ts';
+import { LEAVE_HOOK, STOP_HOOK, type StopListener } from './stop-hook.ts';
 
 /** Why an attempt was told to stop. Three reasons, never mixed. */
 export type StopReason = StopError['code'];
@@ -21,7 +21,10 @@ export interface AttemptHost {
   nowNs(): bigint;
   /** The gate has closed: must this attempt stop before it sends anything (more)? */
   mustStop(isSent: boolean): boolean;
-  /** A request of this attempt leaves: the one that its call stands for, or a further one. */
+  /**
+   * A request of this attempt leaves: the one that its call stands for, or a further one. The first one may be told of
+   * twice: before its bytes are handed over, and after.
+   */
   onSent(which: 'first' | 'further', nowNs: bigint): void;
   /** The clock of the timeout stands still while a further token is awaited. */
   onWaiting(): void;
@@ -37,12 +40,12 @@ export class Attempt implements HandlerContext {
   readonly attempt: number;
   readonly threadId: number;
   readonly state: unknown;
-  readonly credentials: unknown;
+  readonly #credentials: unknown;
   readonly #host: AttemptHost;
   /** Where the built-in handlers listen, without the cost of a signal. */
   [STOP_HOOK]: StopListener | undefined = undefined;
   readonly #grants: Grant[] = [];
-  /** Only for a trace. */
+  /** Only for a trace. What it notes it notes before the tokens change. */
   readonly #times: AttemptTimes | undefined;
   readonly #firstClock: RequestClock | undefined;
   #controller: AbortController | undefined;
@@ -72,7 +75,7 @@ export class Attempt implements HandlerContext {
     this.attempt = attempt;
     this.threadId = threadId;
     this.state = state;
-    this.credentials = credentials;
+    this.#credentials = credentials;
     if (grant !== undefined) this.#grants.push(grant);
     this.#times = times;
     this.#firstClock = times?.open(startNs);
@@ -92,6 +95,11 @@ export class Attempt implements HandlerContext {
     return attempt.#settle(how, nowNs);
   }
 
+  /** No property of its own: a context that is logged or returned shows no secret. */
+  get credentials(): unknown {
+    return this.#credentials;
+  }
+
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
@@ -102,13 +110,17 @@ export class Attempt implements HandlerContext {
     return this.#controller.signal;
   }
 
+  [LEAVE_HOOK](): void {
+    if (!this.#isOver && !this.#isSent) this.#host.onSent('first', this.#host.nowNs());
+  }
+
   sent(): void {
     if (this.#isOver || this.#isSent) return;
     this.#isSent = true;
     const nowNs = this.#host.nowNs();
     this.#host.onSent('first', nowNs);
-    this.#grants[0]?.sent(nowNs);
     this.#firstClock?.sent(nowNs);
+    this.#grants[0]?.sent(nowNs);
   }
 
   answered(): void {
@@ -117,8 +129,8 @@ export class Attempt implements HandlerContext {
     const grant = this.#grants[0];
     if (grant === undefined && this.#firstClock === undefined) return;
     const nowNs = this.#host.nowNs();
-    grant?.answered(nowNs);
     this.#firstClock?.answered(nowNs);
+    grant?.answered(nowNs);
   }
 
   throwIfStopped(): void {
@@ -139,14 +151,14 @@ export class Attempt implements HandlerContext {
         this.#isSent = true;
         const nowNs = host.nowNs();
         host.onSent('further', nowNs);
-        grant?.sent(nowNs);
         clock?.sent(nowNs);
+        grant?.sent(nowNs);
       },
       answered: () => {
         if (this.#isOver) return;
         const nowNs = host.nowNs();
-        grant?.answered(nowNs);
         clock?.answered(nowNs);
+        grant?.answered(nowNs);
       },
     };
   }

@@ -9,6 +9,8 @@ import { mergeHeaders, type RequestDefaults } from './http-request.ts';
 /** Everything that the requests of this thread share. */
 export interface HttpClient extends RequestDefaults {
   readonly dispatcher: Dispatcher;
+  /** For whom our client certificate is not for. Often the same one. */
+  readonly dispatcherElsewhere: Dispatcher;
   /** The dispatcher was made by the user's module, and is the user's to end. */
   readonly isForeign: boolean;
   readonly maxBodyBytes: number;
@@ -49,20 +51,36 @@ export async function destroyHttp(): Promise<void> {
   ready = undefined;
   loading = undefined;
   const client = await current?.catch(() => undefined);
-  if (client?.isForeign === false) await client.dispatcher.destroy();
+  if (client?.isForeign !== false) return;
+  await Promise.all([client.dispatcher.destroy(), client.dispatcherElsewhere.destroy()]);
 }
 
 async function createClient(config: HttpConfig): Promise<HttpClient> {
   const { options, dispatcherUrl } = config;
+  const baseUrl = checkBaseUrl(options.baseUrl);
+  const dispatcher =
+    dispatcherUrl === undefined ? createDispatcher(config) : await loadDispatcher(dispatcherUrl, options);
   return {
-    baseUrl: checkBaseUrl(options.baseUrl),
+    baseUrl,
+    origin: baseUrl === undefined ? undefined : new URL(baseUrl).origin,
     headers: checkHeaders(options.headers),
     maxBodyBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
     maxRedirects: options.maxRedirects ?? 0,
     responseType: options.responseType ?? 'auto',
     isForeign: dispatcherUrl !== undefined,
-    dispatcher: dispatcherUrl === undefined ? createDispatcher(config) : await loadDispatcher(dispatcherUrl, options),
+    dispatcher,
+    dispatcherElsewhere: hasIdentity(config) ? createDispatcher(withoutIdentity(config)) : dispatcher,
   };
+}
+
+function hasIdentity({ options: { tls }, dispatcherUrl }: HttpConfig): boolean {
+  return dispatcherUrl === undefined && (tls?.cert !== undefined || tls?.key !== undefined);
+}
+
+/** The same, for those to whom we are nobody. The name to check is that of the upstream, too. */
+function withoutIdentity(config: HttpConfig): HttpConfig {
+  const { cert: _cert, key: _key, passphrase: _passphrase, servername: _servername, ...tls } = config.options.tls ?? {};
+  return { ...config, options: { ...config.options, tls } };
 }
 
 function checkBaseUrl(baseUrl: string | undefined): string | undefined {

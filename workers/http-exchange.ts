@@ -7,7 +7,7 @@ import type { HandlerContext, HttpValue, Permit } from '../lib/types.ts';
 import { firstHeader, tooLarge } from './http-body.ts';
 import { toItemError } from './http-errors.ts';
 import { describeTarget, type WireRequest } from './http-request.ts';
-import { freeHookOf, type HookedContext, STOP_HOOK, type StopListener } from './stop-hook.ts';
+import { freeHookOf, type HookedContext, LEAVE_HOOK, STOP_HOOK, type StopListener } from './stop-hook.ts';
 
 /** What came back for one request, as it was on the wire. */
 export interface Answer {
@@ -18,6 +18,9 @@ export interface Answer {
 }
 
 type Start = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>;
+
+/** So many pieces of a body are put together. A server can send each byte in a piece of its own, and each costs 100. */
+const MAX_PIECES = 1024;
 
 /** A gateway speaks for an upstream that it lost: the request may still be counted there later. */
 const noAnswerOfUpstream = (status: number): boolean => status === 502 || status === 504;
@@ -57,6 +60,8 @@ class Exchange implements Dispatcher.DispatchHandler, StopListener {
   #status = 0;
   #headers: HttpValue['headers'] = {};
   #chunks: Buffer[] = [];
+  /** How many of them, from the start, have been put together from others. */
+  #packed = 0;
   #size = 0;
 
   constructor(
@@ -148,6 +153,8 @@ class Exchange implements Dispatcher.DispatchHandler, StopListener {
     }
     this.#controller = controller;
     if (this.#request.body === undefined) this.#permit.sent();
+    // Before the first byte: whoever finds this thread dead must not take a request for unsent that was written.
+    else this.#hook?.[LEAVE_HOOK]?.();
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: Start[2]): void {
@@ -165,7 +172,18 @@ class Exchange implements Dispatcher.DispatchHandler, StopListener {
     if (this.#settled) return;
     this.#size += chunk.length;
     if (this.#size > this.#maxBodyBytes) this.#overflow(controller);
-    else this.#chunks.push(chunk);
+    else this.#keep(chunk);
+  }
+
+  #keep(chunk: Buffer): void {
+    const chunks = this.#chunks;
+    // A piece is a view of all that was read at once. If that is mostly something else (what a server may put between
+    // pieces has no end), it must not be kept with it.
+    const isSmallPart = chunks.length > 0 && chunk.length * 4 < chunk.buffer.byteLength;
+    chunks.push(isSmallPart ? Buffer.from(chunk) : chunk);
+    if (chunks.length - this.#packed < MAX_PIECES) return;
+    chunks.push(Buffer.concat(chunks.splice(this.#packed)));
+    this.#packed++;
   }
 
   onResponseEnd(): void {

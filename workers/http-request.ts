@@ -14,17 +14,22 @@ export interface WireRequest {
   readonly headers: HeaderList;
   /** Always a Buffer object of this request alone: who waits for it to be sent is written on it. Never empty. */
   readonly body: Buffer | undefined;
+  /** It goes, or has been sent on, to somebody whom our credentials are not for. */
+  readonly isElsewhere: boolean;
 }
 
 /** What every request of this thread starts from. */
 export interface RequestDefaults {
   readonly baseUrl: string | undefined;
+  /** The origin of `baseUrl`: only there go our headers. */
+  readonly origin: string | undefined;
   readonly headers: HeaderList;
 }
 
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE']);
 const IDEMPOTENT_METHODS = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE']);
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const KNOWN_SCHEMES = new Set(['file:', 'data:', 'blob:', 'ftp:', 'javascript:', 'mailto:', 'ws:', 'wss:']);
 const NOT_IN_HEADER_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 
 /**
@@ -61,10 +66,11 @@ export function buildRequest(item: HttpItem, defaults: RequestDefaults): WireReq
   const url = parseUrl(item.url, defaults.baseUrl);
   if (item.query !== undefined && item.query !== null) appendQuery(url, item.query);
   const method = checkMethod(item.method);
-  const headers = mergeHeaders(item.headers, defaults.headers);
+  const isElsewhere = defaults.origin !== undefined && url.origin !== defaults.origin;
+  const headers = mergeHeaders(item.headers, isElsewhere ? harmlessOf(defaults.headers) : defaults.headers);
   const body = encodeBody(item.body, headers);
   dropContentLength(headers, body?.length ?? 0);
-  return { url, method, headers, body };
+  return { url, method, headers, body, isElsewhere };
 }
 
 /**
@@ -75,7 +81,7 @@ export function withCredentials(defaults: RequestDefaults, credentials: unknown)
   const own = typeof credentials === 'object' && credentials !== null && 'headers' in credentials;
   if (!own) return defaults;
   try {
-    return { baseUrl: defaults.baseUrl, headers: mergeHeaders(credentials.headers, defaults.headers) };
+    return { ...defaults, headers: mergeHeaders(credentials.headers, defaults.headers) };
   } catch {
     throw refuseItem(
       'The "headers" of the engine\'s credentials are not valid: an object of header names and strings or lists of them.',
@@ -98,7 +104,9 @@ function parseUrl(text: string, baseUrl: string | undefined): URL {
     throw refuseItem(`The "url" of the item is not a valid URL.${hint}`);
   }
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw refuseItem(`The "url" of the item must begin with http: or https:, not ${url.protocol}`);
+    // A name that nobody knows may be half of "user:password".
+    const scheme = KNOWN_SCHEMES.has(url.protocol) ? url.protocol : 'another scheme';
+    throw refuseItem(`The "url" of the item must begin with http: or https:, not ${scheme}`);
   }
   if (url.username !== '' || url.password !== '') {
     throw refuseItem('The "url" of the item holds a user name or password: send an "authorization" header instead.');
@@ -199,6 +207,15 @@ function checkSpecialHeader(name: string, value: string | string[]): void {
   if (!isValid) throw refuseItem(`The header "${name}" of the item is not valid.`);
 }
 
+function harmlessOf(headers: HeaderList): HeaderList {
+  const harmless: HeaderList = [];
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string;
+    if (SAFE_ELSEWHERE.has(name)) harmless.push(name, headers[i + 1] as string | string[]);
+  }
+  return harmless;
+}
+
 function indexOfHeader(list: HeaderList, name: string): number {
   for (let i = 0; i < list.length; i += 2) if (list[i] === name) return i;
   return -1;
@@ -257,17 +274,18 @@ export function redirectRequest(request: WireRequest, status: number, location: 
   const toGet =
     status === 303 ? method !== 'GET' && method !== 'HEAD' : (status === 301 || status === 302) && method === 'POST';
   const elsewhere = url.origin !== request.url.origin;
+  const all = elsewhere ? harmlessOf(request.headers) : request.headers;
   const headers: HeaderList = [];
-  for (let i = 0; i < request.headers.length; i += 2) {
-    const name = request.headers[i] as string;
-    if (elsewhere && !SAFE_ELSEWHERE.has(name)) continue;
+  for (let i = 0; i < all.length; i += 2) {
+    const name = all[i] as string;
     if (toGet && ABOUT_THE_BODY.has(name)) continue;
-    headers.push(name, request.headers[i + 1] as string | string[]);
+    headers.push(name, all[i + 1] as string | string[]);
   }
   const { body } = request;
   // The next request gets a Buffer object of its own, over the same bytes.
   const again = toGet || body === undefined ? undefined : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  return { url, method: toGet ? 'GET' : method, headers, body: again };
+  const isElsewhere = request.isElsewhere || elsewhere;
+  return { url, method: toGet ? 'GET' : method, headers, body: again, isElsewhere };
 }
 
 /** The method and origin of a request: all that may stand in a message. */

@@ -1,7 +1,9 @@
+import type { Dispatcher } from 'undici';
+
 import { ItemError } from '../lib/errors.ts';
 import type { Classify, DetailedVerdict, HandlerContext, HttpItem, HttpValue, Settled, Verdict } from '../lib/types.ts';
 import { decodeContent, firstHeader, parseBody } from './http-body.ts';
-import { loadClient, readyClient } from './http-client.ts';
+import { type HttpClient, loadClient, readyClient } from './http-client.ts';
 import { FinalResponseError } from './http-errors.ts';
 import { type Answer, exchange } from './http-exchange.ts';
 import { hintsOf } from './http-hints.ts';
@@ -38,7 +40,8 @@ export type {
  *   followed is an answer like any other, with its `location`. To another origin go only `accept`, `accept-language`,
  *   `user-agent` and `content-type`.
  *
- * Headers come from the item, then from the `headers` of `context.credentials`, then from `http.headers`.
+ * Headers come from the item, then from the `headers` of `context.credentials`, then from `http.headers`. With
+ * `http.baseUrl` the latter two, but for the four above, and the client certificate go to its origin only.
  *
  * Every request says that it accepts anything, and `user-agent: sluicegate`, unless `http.headers` or the item say
  * otherwise. Compression is not asked for, but undone if it comes (gzip, deflate, br).
@@ -51,7 +54,7 @@ export type {
 async function http(item: HttpItem, context: HandlerContext): Promise<HttpValue> {
   const client = readyClient() ?? (await loadClient());
   let request = buildRequest(item, withCredentials(client, context.credentials));
-  let answer = await exchange(client.dispatcher, request, context, context, client.maxBodyBytes);
+  let answer = await exchange(dispatcherFor(request, client), request, context, context, client.maxBodyBytes);
   for (let hop = 0; client.maxRedirects > 0; hop++) {
     const location = locationOf(answer);
     if (location === undefined) break;
@@ -59,7 +62,7 @@ async function http(item: HttpItem, context: HandlerContext): Promise<HttpValue>
       throw new FinalResponseError(`${describeTarget(request)}: more than ${hop} redirects.`, answer.status);
     }
     request = redirectRequest(request, answer.status, location);
-    answer = await followOn(client.dispatcher, request, context, client.maxBodyBytes);
+    answer = await followOn(dispatcherFor(request, client), request, context, client.maxBodyBytes);
   }
   const { status, headers } = answer;
   let { bytes } = answer;
@@ -74,13 +77,17 @@ async function http(item: HttpItem, context: HandlerContext): Promise<HttpValue>
   };
 }
 
+function dispatcherFor(request: WireRequest, client: HttpClient): Dispatcher {
+  return request.isElsewhere ? client.dispatcherElsewhere : client.dispatcher;
+}
+
 function locationOf(answer: Answer): string | undefined {
   return isRedirect(answer.status) ? firstHeader(answer.headers, 'location') : undefined;
 }
 
 /** A further request for the same item: it needs its own token, and from now on something has been sent. */
 async function followOn(
-  dispatcher: Parameters<typeof exchange>[0],
+  dispatcher: Dispatcher,
   request: WireRequest,
   context: HandlerContext,
   maxBodyBytes: number,

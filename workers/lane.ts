@@ -5,15 +5,17 @@ import { type ChunkTask, END, NOT_IDEMPOTENT } from '../lib/protocol.ts';
 import { judge } from '../lib/recover/classify.ts';
 import { type FailureRecord, read } from '../lib/recover/error-record.ts';
 import type { RecoveryTable } from '../lib/recover/recovery-table.ts';
-import { abortedRecord, starvedRecord, timeoutRecord } from '../lib/recover/stop-records.ts';
+import { abortedRecord, starvedRecord, timeoutRecord, uncloneableRecord } from '../lib/recover/stop-records.ts';
 import type { CallCounter } from '../lib/shared/call-ring.ts';
 import type { ControlBlock } from '../lib/shared/control-block.ts';
 import { CAUSE, type Gate } from '../lib/shared/gate.ts';
 import { WORK } from '../lib/shared/layout.ts';
+import type { TraceCells } from '../lib/shared/trace-cells.ts';
 import { WorkSlot } from '../lib/shared/work-slot.ts';
 import type { Classify, Settled } from '../lib/types.ts';
 import { Attempt, type AttemptHost, type StopReason } from './attempt.ts';
 import { AttemptTimes } from './attempt-times.ts';
+import { isTooDeep, MAX_DEPTH } from './depth.ts';
 import type { LoadedHandler } from './load-handler.ts';
 import { ReplyBuffer } from './reply-buffer.ts';
 import type { HandlerTraits } from './traits.ts';
@@ -37,8 +39,8 @@ export interface LaneHost {
   readonly acquireTimeoutNs: bigint;
   /** Whether a rate-limit event aborts what is in flight. */
   readonly cancelsInFlight: boolean;
-  /** Replies tell of every request. */
-  readonly isTracing: boolean;
+  /** Where every request is noted, if there is a trace. */
+  readonly trace: TraceCells | undefined;
   /** Is there sense in new credentials for an item that has got some so often already? */
   mayRefresh(record: FailureRecord, refreshes: number): boolean;
   /** Something happened to a request of this generation after which no further one may start. */
@@ -109,10 +111,10 @@ export class Lane implements AttemptHost {
   onSent(which: 'first' | 'further', nowNs: bigint): void {
     const slot = this.#slot;
     if (slot === undefined) return;
+    const isCounted = which === 'first' && (slot.work & WORK.sent) !== 0;
     slot.work |= WORK.sent;
-    if (which === 'first' && this.#thread.isTracing) slot.startNs = -nowNs;
-    // The call of a handler that need not say when it sends was counted as its first request already.
-    if (which === 'further' || this.#thread.handler.traits.reportsSent) this.#countCall(slot, nowNs);
+    // So were the first request of a handler that need not say when it sends, and one that was about to leave.
+    if (!isCounted) this.#countCall(slot, nowNs);
   }
 
   #countCall(slot: WorkSlot, nowNs: bigint): void {
@@ -169,7 +171,7 @@ export class Lane implements AttemptHost {
 
   /** Work on a chunk until it is done, closed, over its budget, or the gate is closed. */
   async run(chunk: ChunkTask): Promise<void> {
-    const reply = new ReplyBuffer(this.#port, chunk.id, this.#thread.isTracing);
+    const reply = new ReplyBuffer(this.#port, chunk.id, this.#thread.trace !== undefined);
     const slot = new WorkSlot(this.#thread.block, chunk.slot);
     this.#chunk = chunk;
     this.#slot = slot;
@@ -194,7 +196,7 @@ export class Lane implements AttemptHost {
   }
 
   async #runItem(chunk: ChunkTask, slot: WorkSlot, reply: ReplyBuffer, position: number): Promise<void> {
-    const { handler, timeoutNs, isTracing } = this.#thread;
+    const { handler, timeoutNs, trace } = this.#thread;
     const item = chunk.items[position];
     const isIdempotent = mayRunTwice(item, chunk, handler.traits);
     this.#isIdempotent = isIdempotent;
@@ -225,14 +227,13 @@ export class Lane implements AttemptHost {
         const end = this.#stoppedWaiting === 'ABORTED' ? END.aborted : END.notStarted;
         const waitedMs = Number(startNs - askedNs) / 1e6;
         reply.add(end, end === END.aborted ? abortedRecord(false) : undefined, waitedMs, 0);
-        if (isTracing) reply.flush();
         slot.work = 0;
         return;
       }
       this.#thread.recordWait(startNs - askedNs);
     }
 
-    const times = isTracing ? new AttemptTimes() : undefined;
+    const times = trace && new AttemptTimes(trace, chunk.slot, position);
     const attempt = new Attempt(
       this,
       chunk.indices?.[position] ?? chunk.first + position,
@@ -248,7 +249,6 @@ export class Lane implements AttemptHost {
     this.#isAcquiring = false;
     const { reportsSent } = handler.traits;
     if (!reportsSent) this.#countCall(slot, startNs);
-    if (isTracing) slot.startNs = startNs;
     slot.work = WORK.called | marks | (reportsSent ? 0 : WORK.sent);
     this.#setDeadline(startNs + timeoutNs);
 
@@ -276,12 +276,12 @@ export class Lane implements AttemptHost {
       value,
       Number(startNs - askedNs) / 1e6,
       Number(endNs - startNs) / 1e6,
-      times?.traced,
+      times,
     );
-    // What must not run twice is reported before anything else happens: if this thread dies, its end is known. So are
-    // the times of a trace.
-    if (!isIdempotent || isTracing) reply.flush();
-    slot.work = 0;
+    // What must not run twice is reported before anything else happens: if this thread dies, its end is known.
+    if (!isIdempotent) reply.flush();
+    // An end that is not reported is lost with this thread, and must not look like an item that never began.
+    slot.work = reply.isPending ? WORK.ended : 0;
   }
 
   /** Settle the tokens and say how the attempt ended. */
@@ -322,7 +322,10 @@ export class Lane implements AttemptHost {
     if (quietMs !== undefined && thread.obeysQuota) thread.closeGate(chunk.generation, CAUSE.quota, quietMs, endNs);
     if (judgement.verdict === 'ok') {
       if (!chunk.isProbe) thread.countSuccess();
-      return { end: END.ok, value: settled.ok ? settled.value : undefined };
+      const value = settled.ok ? settled.value : undefined;
+      if (!isTooDeep(value)) return { end: END.ok, value };
+      const cause = { name: 'RangeError', message: `It is nested more than ${MAX_DEPTH} deep.` };
+      return { end: END.fatal, value: uncloneableRecord(cause) };
     }
     const { record, verdict } = judgement;
     this.#countFailure(record, chunk, endNs);

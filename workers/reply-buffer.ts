@@ -1,6 +1,8 @@
 import type { MessagePort } from 'node:worker_threads';
-import { END, NOT_IDEMPOTENT, type Reply, type TracedRequest } from '../lib/protocol.ts';
+import { END, NOT_IDEMPOTENT, type Reply } from '../lib/protocol.ts';
 import { toFailureRecord } from '../lib/recover/error-record.ts';
+import { uncloneableRecord } from '../lib/recover/stop-records.ts';
+import type { AttemptTimes } from './attempt-times.ts';
 
 /** From this many items on, columns travel as typed arrays; below, plain arrays are cheaper to clone. */
 const TYPED_FROM = 16;
@@ -13,13 +15,13 @@ export class ReplyBuffer {
   #values: unknown[] = [];
   #ends: number[] = [];
   #times: number[] = [];
-  #requests: (readonly TracedRequest[])[] | undefined;
+  #cells: number[] | undefined;
   #allOk = true;
 
   constructor(port: MessagePort, id: number, isTracing = false) {
     this.#port = port;
     this.#id = id;
-    if (isTracing) this.#requests = [];
+    if (isTracing) this.#cells = [];
   }
 
   /** True while there is something that has not been sent. */
@@ -28,12 +30,12 @@ export class ReplyBuffer {
   }
 
   /** Add the end of the next item; `requests` is for the trace. */
-  add(end: number, value: unknown, waitMs: number, durationMs: number, requests: readonly TracedRequest[] = []): void {
+  add(end: number, value: unknown, waitMs: number, durationMs: number, requests?: AttemptTimes): void {
     this.#values.push(value);
     this.#ends.push(end);
     this.#times.push(waitMs, durationMs);
     if (end !== END.ok) this.#allOk = false;
-    this.#requests?.push(requests);
+    if (this.#cells !== undefined) requests?.tell(this.#cells);
   }
 
   /** Send what there is. */
@@ -47,7 +49,7 @@ export class ReplyBuffer {
       ends: this.#allOk ? undefined : typed ? Uint8Array.from(this.#ends) : this.#ends,
       values: this.#values,
       times: typed ? Float64Array.from(this.#times) : this.#times,
-      requests: this.#requests,
+      cells: typed && this.#cells !== undefined ? Int32Array.from(this.#cells) : this.#cells,
       last,
       elapsedMs,
     } satisfies Reply;
@@ -62,7 +64,7 @@ export class ReplyBuffer {
     this.#ends = [];
     this.#times = [];
     this.#allOk = true;
-    if (this.#requests !== undefined) this.#requests = [];
+    if (this.#cells !== undefined) this.#cells = [];
   }
 
   #onlyCloneable(): Pick<Reply, 'values' | 'ends'> {
@@ -73,13 +75,7 @@ export class ReplyBuffer {
       } catch (error) {
         ends[position] = END.fatal | ((ends[position] ?? 0) & NOT_IDEMPOTENT);
         const { name, message } = toFailureRecord(error, true);
-        return {
-          code: 'NOT_CLONEABLE',
-          name: 'DataCloneError',
-          message: 'The value that the handler returned cannot be sent to the main thread.',
-          possiblyExecuted: true,
-          cause: { name, message },
-        };
+        return uncloneableRecord({ name, message });
       }
     });
     return { values, ends };

@@ -12,9 +12,16 @@ export interface StopListener {
  */
 export const STOP_HOOK: unique symbol = Symbol('sluicegate.stopHook');
 
+/**
+ * Where a built-in handler says that a request is about to be handed to its socket, if it reports by `sent()` only that
+ * its last byte was. A thread that dies in between may have sent all of it.
+ */
+export const LEAVE_HOOK: unique symbol = Symbol('sluicegate.leaveHook');
+
 /** A context that has the hook, as a property of its own. */
 export interface HookedContext {
   [STOP_HOOK]: StopListener | undefined;
+  [LEAVE_HOOK]?(): void;
 }
 
 /**

@@ -10,6 +10,7 @@ import { CircuitCounters } from '../lib/shared/circuit-counters.ts';
 import { type ControlBlock, openControlBlock } from '../lib/shared/control-block.ts';
 import { CAUSE, Gate } from '../lib/shared/gate.ts';
 import { recordMs } from '../lib/shared/latency.ts';
+import { TraceCells } from '../lib/shared/trace-cells.ts';
 import type { Classify } from '../lib/types.ts';
 import { Lane, type LaneHost } from './lane.ts';
 import type { LoadedHandler } from './load-handler.ts';
@@ -33,7 +34,7 @@ export class Thread implements LaneHost {
   readonly timeoutNs: bigint;
   readonly acquireTimeoutNs: bigint;
   readonly cancelsInFlight: boolean;
-  readonly isTracing: boolean;
+  readonly trace: TraceCells | undefined;
   readonly #setup: ThreadSetup;
   readonly #port: MessagePort;
   readonly #channel: BroadcastChannel;
@@ -64,7 +65,7 @@ export class Thread implements LaneHost {
     this.timeoutNs = nsFromMs(setup.timeoutMs);
     this.acquireTimeoutNs = nsFromMs(setup.acquireTimeoutMs);
     this.cancelsInFlight = setup.onRateLimit === 'cancel';
-    this.isTracing = setup.isTracing;
+    this.trace = setup.trace && new TraceCells(setup.trace);
     this.#lanes = Array.from({ length: setup.lanes }, () => new Lane(this, port));
     this.#idle = [...this.#lanes];
     this.#channel = new BroadcastChannel(setup.channel);

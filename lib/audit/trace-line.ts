@@ -1,3 +1,4 @@
+import type { TracedRequest } from '../shared/trace-cells.ts';
 import type { RequestTimes } from './audit.ts';
 
 /** The version of the format that is written, and the only one that is read. */
@@ -34,6 +35,23 @@ export interface TraceLine {
 
 /** How an attempt ended; `lost` with its thread. */
 export type TraceVerdict = 'ok' | 'fatal' | 'retry' | 'refused' | 'cancelled' | 'aborted' | 'not-started' | 'lost';
+
+/** What becomes a line of a trace. */
+export interface TraceRecord extends Pick<TraceLine, 'batch' | 'item' | 'attempt' | 'thread' | 'verdict'> {
+  /** Undefined if nothing was sent. One that has not ended is given up on when its thread is gone. */
+  readonly traced: TracedRequest | undefined;
+}
+
+/** The line of an attempt, or of one request of it, without a line break. */
+export function traceLine({ batch, item, attempt, thread, verdict, traced }: TraceRecord): string {
+  // Put together by hand, which is several times as fast: nothing in it needs to be escaped.
+  const who = `{"batch":${batch},"item":${item},"attempt":${attempt},"thread":${thread}`;
+  if (traced === undefined) return `${who},"verdict":"${verdict}"}`;
+  const { request, fromNs, isSent, endNs = fromNs, isAnswered } = traced;
+  const number = request === 0 ? '' : `,"request":${request}`;
+  const times = `"${isSent ? 'sentNs' : 'startedNs'}":"${fromNs}","${isAnswered ? 'answeredNs' : 'abandonedNs'}":"${endNs}"`;
+  return `${who}${number},${times},"verdict":"${verdict}"}`;
+}
 
 /** The first line of a trace. */
 export interface TraceStart {

@@ -1,16 +1,19 @@
 import { closeSync, openSync, statSync, write, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { InvalidOptionError } from '../errors.ts';
-import { TRACE_VERSION, type TraceEnd, type TraceLine, type TraceStart } from './trace-line.ts';
+import { TRACE_VERSION, type TraceEnd, type TraceStart } from './trace-line.ts';
 
 const writeAsync = promisify(write);
 
+/** So many characters are written at once, if they come in time: a write costs far more than a line. */
+const BLOCK = 64 * 1024;
+/** Lines wait no longer than this for the rest of their block. */
+const FLUSH_MS = 50;
 /** The most text that waits for the disk, in characters. */
 const MAX_PENDING = 4 * 1024 * 1024;
 
 /**
- * Writes a trace, on the main thread. Lines are gathered while the ones before are being written, so that one write
- * takes many of them where there are many.
+ * Writes a trace, on the main thread. Lines are gathered to blocks, and while the ones before are being written.
  *
  * No line is ever dropped to save memory, because an audit of a part proves nothing: where the disk does not keep up,
  * and `MAX_PENDING` characters wait, `add` writes them itself and comes back when that is done.
@@ -26,7 +29,7 @@ export class TraceWriter {
   /** Where the next write goes: two may be under way at a time, and neither waits for the other to know its place. */
   #position = 0;
   #writing: Promise<void> | undefined;
-  #immediate: NodeJS.Immediate | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #isFailed = false;
   #closed: Promise<void> | undefined;
 
@@ -38,20 +41,21 @@ export class TraceWriter {
   constructor(path: string, nowNs: bigint, startedAt: Date = new Date()) {
     this.#path = path;
     this.#fd = open(path);
-    this.#put({
-      trace: 'start',
-      version: TRACE_VERSION,
-      startedAt: startedAt.toISOString(),
-      startedNs: String(nowNs),
-    });
+    this.#put(
+      JSON.stringify({
+        trace: 'start',
+        version: TRACE_VERSION,
+        startedAt: startedAt.toISOString(),
+        startedNs: String(nowNs),
+      } satisfies TraceStart),
+    );
   }
 
   /** Add a line. It is in the file soon, and at the latest when `close` has resolved. After `close` this does nothing. */
-  add(line: TraceLine): void {
+  add(line: string): void {
     if (this.#isFailed || this.#closed !== undefined) return;
     this.#lines++;
     this.#put(line);
-    if (this.#pending.length > MAX_PENDING) this.#writePending();
   }
 
   /** Write what is left, and the end of the trace, and close the file. Never rejects. */
@@ -61,9 +65,9 @@ export class TraceWriter {
   }
 
   async #close(): Promise<void> {
+    clearTimeout(this.#timer);
     await this.#writing;
-    clearImmediate(this.#immediate);
-    this.#pending += lineOf({ trace: 'end', lines: this.#lines });
+    this.#pending += `${JSON.stringify({ trace: 'end', lines: this.#lines } satisfies TraceEnd)}\n`;
     this.#writePending();
     try {
       closeSync(this.#fd);
@@ -73,11 +77,18 @@ export class TraceWriter {
     }
   }
 
-  #put(line: TraceStart | TraceLine): void {
-    this.#pending += lineOf(line);
-    this.#immediate ??= setImmediate(() => {
-      this.#writing = this.#writeAll();
-    });
+  #put(line: string): void {
+    this.#pending += `${line}\n`;
+    if (this.#pending.length > MAX_PENDING) this.#writePending();
+    else if (this.#writing !== undefined) return;
+    else if (this.#pending.length >= BLOCK) this.#startWriting();
+    else this.#timer ??= setTimeout(() => this.#startWriting(), FLUSH_MS);
+  }
+
+  #startWriting(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#pending.length > 0) this.#writing ??= this.#writeAll();
   }
 
   async #writeAll(): Promise<void> {
@@ -91,7 +102,7 @@ export class TraceWriter {
     } catch (error) {
       this.#fail(error);
     }
-    this.#immediate = undefined;
+    this.#writing = undefined;
   }
 
   #writePending(): void {
@@ -121,10 +132,6 @@ export class TraceWriter {
     const reason = error instanceof Error ? error.message : String(error);
     process.emitWarning(`The trace ${this.#path} is not whole: ${reason}`, { code: 'SLUICEGATE_TRACE' });
   }
-}
-
-function lineOf(line: TraceStart | TraceLine | TraceEnd): string {
-  return `${JSON.stringify(line)}\n`;
 }
 
 function open(path: string): number {

@@ -1,14 +1,15 @@
-import type { TraceLine } from './trace-line.ts';
+import { type TraceRecord, traceLine } from './trace-line.ts';
 import { TraceWriter } from './trace-writer.ts';
 
 /** The trace of one engine. */
 export class Tracer {
   readonly #writer: TraceWriter;
   /**
-   * Of threads that have come to one half of their end: when they exited, or what was lost with them. The requests of a
-   * thread are given up at its exit, when its tokens are taken back; that is before or after its work is called lost.
+   * Threads that have come to one half of their end. The requests of a thread are given up on at its exit, when its
+   * tokens are taken back; that is before or after its work is called lost.
    */
-  readonly #dead = new Map<number, bigint | readonly TraceLine[]>();
+  readonly #exitedNs = new Map<number, bigint>();
+  readonly #lost = new Map<number, readonly TraceRecord[]>();
 
   /**
    * @param path absolute
@@ -18,45 +19,38 @@ export class Tracer {
     this.#writer = new TraceWriter(path, process.hrtime.bigint());
   }
 
-  add(line: TraceLine): void {
-    this.#writer.add(line);
+  add(record: TraceRecord): void {
+    this.#writer.add(traceLine(record));
   }
 
-  /** What was in the hands of a thread that is gone, without its end. To be called once for each such thread. */
-  lose(threadId: number, lines: readonly TraceLine[]): void {
-    const exitedNs = this.#dead.get(threadId);
-    if (typeof exitedNs === 'bigint') {
-      this.#dead.delete(threadId);
-      this.#abandon(lines, exitedNs);
-    } else {
-      this.#dead.set(threadId, lines);
-    }
+  /** What was in the hands of a thread that is gone. To be called once for each such thread. */
+  lose(threadId: number, records: readonly TraceRecord[]): void {
+    const exitedNs = this.#exitedNs.get(threadId);
+    if (exitedNs === undefined) this.#lost.set(threadId, records);
+    else this.#giveUp(records, exitedNs);
+    this.#exitedNs.delete(threadId);
   }
 
   /** A thread has exited; at this time its tokens were taken back. */
   exited(threadId: number, nowNs: bigint): void {
-    const lines = this.#dead.get(threadId);
-    if (typeof lines === 'object') {
-      this.#dead.delete(threadId);
-      this.#abandon(lines, nowNs);
-    } else {
-      this.#dead.set(threadId, nowNs);
-    }
+    const records = this.#lost.get(threadId);
+    if (records === undefined) this.#exitedNs.set(threadId, nowNs);
+    else this.#giveUp(records, nowNs);
+    this.#lost.delete(threadId);
   }
 
-  /** End the trace. What is still in work is lost now. Never rejects. */
-  async close(lines: Iterable<TraceLine>): Promise<void> {
+  /** End the trace. What is still in work is lost now, or was with its thread. Never rejects. */
+  async close(records: readonly TraceRecord[]): Promise<void> {
     const nowNs = process.hrtime.bigint();
-    for (const held of this.#dead.values()) if (typeof held === 'object') this.#abandon(held, nowNs);
-    this.#dead.clear();
-    this.#abandon(lines, nowNs);
+    for (const held of [...this.#lost.values(), records]) this.#giveUp(held, nowNs);
     await this.#writer.close();
   }
 
-  #abandon(lines: Iterable<TraceLine>, nowNs: bigint): void {
-    for (const line of lines) {
-      const isOpen = line.sentNs !== undefined || line.startedNs !== undefined;
-      this.#writer.add(isOpen ? { ...line, abandonedNs: String(nowNs) } : line);
+  #giveUp(records: readonly TraceRecord[], nowNs: bigint): void {
+    for (const record of records) {
+      const { traced, thread } = record;
+      const endNs = traced?.endNs ?? this.#exitedNs.get(thread) ?? nowNs;
+      this.add(traced === undefined ? record : { ...record, traced: { ...traced, endNs } });
     }
   }
 }

@@ -1,6 +1,6 @@
 import { END, NOT_IDEMPOTENT } from '../protocol.ts';
 import type { FailureRecord } from '../recover/error-record.ts';
-import { timeoutRecord } from '../recover/stop-records.ts';
+import { timeoutRecord, uncloneableRecord } from '../recover/stop-records.ts';
 import { WORK } from '../shared/layout.ts';
 import type { Chunk } from './chunk.ts';
 import { inDoubt } from './decide.ts';
@@ -19,17 +19,23 @@ export function settleDeadChunk(chunk: Chunk, timeoutMs: number): void {
     const entry = entryAt(chunk.work, position);
     // Items before the one in work had come to an end that was not reported yet. Those must be safe to repeat: others
     // are reported at once.
-    const bits = position === started - 1 ? work : WORK.called | WORK.sent | WORK.idempotent;
+    const isLast = position === started - 1 && (work & WORK.ended) === 0;
+    const bits = isLast ? work : WORK.called | WORK.sent | WORK.idempotent;
     const isIdempotent = (bits & WORK.idempotent) !== 0;
     const isSent = (bits & WORK.sent) !== 0;
     const times = { waitMs: 0, durationMs: 0, threadId: thread.threadId };
     if (batch.isOver) continue;
-    if (batch.isAborted) {
+    const isInWork = isLast && work !== 0;
+    if (thread.isUnreadable && !isInWork) {
+      // Its end was reported, as far as anybody knows, and whether it may run again was in the report: it must not.
+      const cause = { name: 'DataCloneError', message: 'What the thread reported could not be read.' };
+      batch.settle(entry, END.fatal | NOT_IDEMPOTENT, uncloneableRecord(cause), times);
+    } else if (batch.isAborted) {
       batch.fail(entry, { ...lostRecord(chunk, isSent), code: 'ABORTED', name: 'AbortError' }, times);
     } else if ((bits & WORK.called) === 0) {
       // Claimed, but its handler was not called: it cannot have done anything, and nothing was done to it.
       batch.putBack([entry]);
-    } else if (chunk.blame === 'guilty' && position === started - 1) {
+    } else if (chunk.blame === 'guilty' && isLast) {
       const end = isIdempotent ? END.retry : END.retry | NOT_IDEMPOTENT;
       batch.settle(entry, end, timeoutRecord(timeoutMs, isSent), times);
     } else if (!isIdempotent && isSent) {

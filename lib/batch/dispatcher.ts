@@ -1,4 +1,4 @@
-import type { TraceLine } from '../audit/trace-line.ts';
+import type { TraceRecord } from '../audit/trace-line.ts';
 import type { Tracer } from '../audit/tracer.ts';
 import { ItemError } from '../errors.ts';
 import type { ThreadHandle, ThreadPool } from '../pool/thread-pool.ts';
@@ -12,7 +12,7 @@ import { learn, nextChunkSize } from './chunk-size.ts';
 import { ChunkTable } from './chunk-table.ts';
 import { settleDeadChunk } from './dead-chunk.ts';
 import { settleReply } from './settle-reply.ts';
-import { lostLines, repliedLines } from './trace-chunk.ts';
+import { lostRecords, traceReply } from './trace-chunk.ts';
 import type { Work, WorkItem } from './work-queue.ts';
 
 /** After this many failures to post it, an item that can be cloned here is called uncloneable all the same. */
@@ -187,7 +187,7 @@ export class Dispatcher {
     const { batch } = chunk;
     const count = reply.values.length;
     const { successRate, tracer } = this.#options;
-    if (tracer !== undefined) for (const line of repliedLines(chunk, reply)) tracer.add(line);
+    if (tracer !== undefined) traceReply(chunk, reply, tracer);
     const isAnswered = settleReply(chunk, reply, successRate, (entry) => this.#lose(batch, [entry]));
     if (isAnswered) this.#answeredGeneration = chunk.generation;
     chunk.settled = reply.from + count;
@@ -228,10 +228,10 @@ export class Dispatcher {
     if (this.#aloneThread === thread) this.#aloneThread = undefined;
     this.#mayHaveLost = true;
     const { tracer } = this.#options;
-    const lost: TraceLine[] = [];
+    const lost: TraceRecord[] = [];
     for (const chunk of this.#chunks.all) {
       if (chunk.thread !== thread) continue;
-      if (tracer !== undefined) lost.push(...lostLines(chunk));
+      if (tracer !== undefined) for (const record of lostRecords(chunk)) lost.push(record);
       chunk.foldCounts();
       // The thread was ended because its handler ignored its timeout; it could not count that itself. An aborted one
       // says nothing of the upstream.

@@ -4,6 +4,7 @@ import { Piscina } from 'piscina';
 import { HandlerLoadError, WorkerStartError } from '../errors.ts';
 import type { ChunkTask, InitTask, Task, ThreadMessage, ThreadSetup } from '../protocol.ts';
 import { toCauseRecord } from '../recover/error-record.ts';
+import { createTraceBuffer, TraceReader } from '../shared/trace-cells.ts';
 import type { CauseRecord } from '../types.ts';
 
 /** After this many deaths in a row before a thread was ready, the pool gives up: something kills every thread. */
@@ -26,6 +27,8 @@ export class ThreadHandle {
   readonly lanes: number;
   /** Where in shared memory it counts its calls: from 0 on, of no other thread that lives. */
   readonly place: number;
+  /** What it notes of its requests, for a trace. */
+  readonly trace: TraceReader | undefined;
   state: 'starting' | 'ready' | 'dying' | 'gone' = 'starting';
   /** Chunks that are with the thread. */
   load = 0;
@@ -33,14 +36,17 @@ export class ThreadHandle {
   cause: CauseRecord | undefined;
   /** Set when the engine itself ended the thread. */
   killedBecause: string | undefined;
+  /** It has reported ends that nobody could read. */
+  isUnreadable = false;
 
-  constructor(worker: Worker, port: MessagePort, { lanes, place }: Vacancy) {
+  constructor(worker: Worker, port: MessagePort, { lanes, place }: Vacancy, trace?: TraceReader) {
     this.worker = worker;
     // Remembered, because it is -1 once the thread has exited.
     this.threadId = worker.threadId;
     this.port = port;
     this.lanes = lanes;
     this.place = place;
+    this.trace = trace;
   }
 }
 
@@ -66,7 +72,7 @@ export interface PoolOptions {
 }
 
 /** The setup of a thread, without what differs from thread to thread. */
-export type SharedSetup = Omit<ThreadSetup, 'lanes' | 'place'>;
+export type SharedSetup = Omit<ThreadSetup, 'lanes' | 'place' | 'trace'> & { readonly isTracing: boolean };
 
 /**
  * Piscina's threads, each with a port of its own for what it says. Tasks go to a thread by name: the engine decides
@@ -193,7 +199,10 @@ export class ThreadPool {
     const worker = this.#pool.threads.find((candidate) => candidate.threadId === threadId);
     if (worker === undefined || this.#isClosed || this.#threads.has(threadId)) return;
     const { port1, port2 } = new MessageChannel();
-    const thread = new ThreadHandle(worker, port1, this.#vacancies.pop() ?? { lanes: 1, place: 0 });
+    const { isTracing, ...setup } = this.#setup;
+    const trace = isTracing ? createTraceBuffer() : undefined;
+    const reader = trace && new TraceReader(trace);
+    const thread = new ThreadHandle(worker, port1, this.#vacancies.pop() ?? { lanes: 1, place: 0 }, reader);
     this.#threads.set(threadId, thread);
 
     const { setupTimeoutMs } = this.#options;
@@ -220,7 +229,10 @@ export class ThreadPool {
       }
     });
     // A reply that cannot be read leaves its chunk without an end: as bad as a dead thread, and cured in the same way.
-    port1.on('messageerror', () => this.kill(thread, 'an unreadable reply'));
+    port1.on('messageerror', () => {
+      thread.isUnreadable = true;
+      this.kill(thread, 'an unreadable reply');
+    });
     port1.unref();
 
     // At the first of the two: Piscina replaces the thread then, and what has thrown runs no lane any more.
@@ -252,7 +264,7 @@ export class ThreadPool {
     });
 
     const { lanes, place } = thread;
-    const init: InitTask = { kind: 'init', port: port2, setup: { ...this.#setup, lanes, place } };
+    const init: InitTask = { kind: 'init', port: port2, setup: { ...setup, lanes, place, trace } };
     // Not at once: Piscina tells of a replacement before it counts it among those that may get tasks.
     queueMicrotask(() => {
       // A thread that dies now is seen by its exit.

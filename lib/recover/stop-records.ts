@@ -1,3 +1,4 @@
+import type { CauseRecord } from '../types.ts';
 import { type FailureRecord, MAX_UPSTREAM_CODE_CHARS, readString, toCauseRecord } from './error-record.ts';
 
 /** The record of an attempt that took longer than its timeout. */
@@ -48,5 +49,16 @@ export function credentialsRecord(error: unknown): FailureRecord {
     ...(upstreamCode === undefined ? {} : { upstreamCode }),
     possiblyExecuted: false,
     ...(cause === undefined ? {} : { cause }),
+  };
+}
+
+/** The handler came back with a value, but the value cannot cross to the main thread. */
+export function uncloneableRecord(cause: CauseRecord): FailureRecord {
+  return {
+    code: 'NOT_CLONEABLE',
+    name: 'DataCloneError',
+    message: 'The value that the handler returned cannot be sent to the main thread.',
+    possiblyExecuted: true,
+    cause,
   };
 }

@@ -42,7 +42,7 @@ function withMore(bucket: Bucket, calls: bigint, failures: bigint): Bucket {
     allCalls >>= 1n;
     allFailures >>= 1n;
   }
-  return { tag: bucket.tag, calls: allCalls + added, failures: allFailures + (failures < added ? failures : added) };
+  return { tag: bucket.tag, calls: allCalls + added, failures: allFailures + failures };
 }
 
 /**

@@ -26,7 +26,6 @@
  * | SLOTS | work | 4 | WORK_* bits | the lane | 0: no item in work |
  * | SLOTS | sent, refused, cancelled | 4 each | requests or items of this chunk | the lane | - |
  * | SLOTS | deadlineNs | 8 | ns, hrtime | the lane | 0: the item in work has no deadline (yet) |
- * | SLOTS | startNs | 8 | ns, hrtime: when the handler was called | the lane, only for a trace | 0: no trace; < 0: sent at -ns |
  * | CALLS | second | 4 | s, hrtime (68 years) | the thread whose place it is | -1: being used for another one |
  * | CALLS | count | 4 | calls in that second | the thread whose place it is | - |
  *
@@ -64,8 +63,8 @@ export const FIRST_BUCKET = (CIRCUIT_BYTE + LINE_BYTES) / 8;
 export const BUCKETS = WORDS_PER_LINE;
 const LIMITS_BYTE = CIRCUIT_BYTE + 2 * LINE_BYTES;
 
-/** Offsets inside a work slot's line: in 32-bit words, but for the times, which count 64-bit words (bytes 32 and 40). */
-export const SLOT = { cursor: 0, work: 1, sent: 2, refused: 3, cancelled: 4, deadlineNs: 4, startNs: 5 } as const;
+/** Offsets inside a work slot's line: in 32-bit words, but for `deadlineNs`, which counts 64-bit words (byte 32). */
+export const SLOT = { cursor: 0, work: 1, sent: 2, refused: 3, cancelled: 4, deadlineNs: 4 } as const;
 
 /** Bits of a slot's `work` word: what the item in work has reached. */
 export const WORK = {
@@ -79,6 +78,8 @@ export const WORK = {
   idempotent: 8,
   /** The handler was told that its time is up. */
   toldTimeout: 16,
+  /** It may be sent twice and has ended, but its end is not reported yet. Nothing else is set. */
+  ended: 32,
 } as const;
 
 /** Seconds that a thread's ring of calls holds, each a second and a count. A power of two. */

@@ -24,7 +24,7 @@ export class WorkSlot {
   reset(): void {
     // The message that carries the chunk orders these stores before anything that the thread does.
     this.#ints.fill(0, this.#at, this.#at + 8);
-    this.#words.fill(0n, this.#at / 2 + SLOT.deadlineNs, this.#at / 2 + SLOT.startNs + 1);
+    this.#words[this.#at / 2 + SLOT.deadlineNs] = 0n;
   }
 
   /** Claim item `position`. False if the main thread has closed the chunk before it. Lane only. */
@@ -73,16 +73,6 @@ export class WorkSlot {
   set deadlineNs(ns: bigint) {
     // 64 bits at once: the watchdog must not see half of a time.
     Atomics.store(this.#words, this.#at / 2 + SLOT.deadlineNs, ns);
-  }
-
-  /** When the handler of the item in work was called, or, negative, when its request was sent; 0 without a trace. */
-  get startNs(): bigint {
-    return Atomics.load(this.#words, this.#at / 2 + SLOT.startNs);
-  }
-
-  set startNs(ns: bigint) {
-    // Of no use but after a death; atomic, so that it is then all there.
-    Atomics.store(this.#words, this.#at / 2 + SLOT.startNs, ns);
   }
 
   get sent(): number {

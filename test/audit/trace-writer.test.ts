@@ -19,16 +19,8 @@ function folder(t: TestContext): string {
   return path;
 }
 
-const lineOf = (item: number, error = ''): TraceLine & { readonly error: string } => ({
-  batch: 1,
-  item,
-  attempt: 1,
-  thread: 1,
-  sentNs: String(1_000 + item),
-  answeredNs: String(2_000 + item),
-  verdict: 'ok',
-  error,
-});
+const lineOf = (item: number, more = ''): string =>
+  `{"batch":1,"item":${item},"attempt":1,"thread":1,"sentNs":"1","answeredNs":"2","verdict":"ok","more":"${more}"}`;
 
 async function itemsOf(path: string): Promise<number[]> {
   const items: number[] = [];
@@ -50,8 +42,8 @@ describe('TraceWriter', () => {
     const lines = readFileSync(path, 'utf8').split('\n');
     assert.deepEqual(lines, [
       '{"trace":"start","version":1,"startedAt":"1970-01-01T00:00:00.000Z","startedNs":"123"}',
-      JSON.stringify(lineOf(0)),
-      JSON.stringify(lineOf(1)),
+      lineOf(0),
+      lineOf(1),
       '{"trace":"end","lines":2}',
       '',
     ]);
@@ -76,7 +68,7 @@ describe('TraceWriter', () => {
     t.after(() => writer.close());
     for (let item = 0; item < 3; item++) {
       writer.add(lineOf(item));
-      const line = `${JSON.stringify(lineOf(item))}\n`;
+      const line = `${lineOf(item)}\n`;
       while (!readFileSync(path, 'utf8').endsWith(line)) await new Promise(setImmediate);
     }
   });
@@ -101,7 +93,7 @@ describe('TraceWriter', () => {
     const path = join(folder(t), 'trace.jsonl');
     const writer = new TraceWriter(path, 0n);
     const line = lineOf(0, 'x'.repeat(50_000));
-    const lineLength = JSON.stringify(line).length + 1;
+    const lineLength = line.length + 1;
     // All in one turn of the event loop, in which nothing but `add` can write.
     for (let count = 1; count <= 1_000; count++) {
       writer.add(line);

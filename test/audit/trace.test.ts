@@ -229,7 +229,7 @@ describe('without a trace', () => {
       buffer.add(END.ok, 'value', 0, 1);
       buffer.flush(true);
       const [reply] = (await once(port1, 'message')) as [Reply];
-      assert.deepEqual(reply.requests, isTracing ? [[]] : undefined);
+      assert.deepEqual(reply.cells, isTracing ? [] : undefined);
     }
   });
 });

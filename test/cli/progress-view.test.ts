@@ -28,7 +28,12 @@ function outputStream(t: TestContext, columns: number | undefined) {
   const isTTY = columns !== undefined;
   const terminal = Object.assign(stream, { isTTY, columns, hasColors: () => isTTY }) as unknown as WriteStream;
   // What it was told since the last call.
-  const taken = () => String(stream.read() ?? '');
+  const taken = () => {
+    // From Node.js 26 on one call gives one chunk, before it all of them.
+    let text = '';
+    for (let chunk = stream.read(); chunk !== null; chunk = stream.read()) text += String(chunk);
+    return text;
+  };
   return { terminal, taken };
 }
 

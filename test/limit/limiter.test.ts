@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { type Grant, Limiter } from '../../lib/limit/limiter.ts';
 import type { PlannedLimit } from '../../lib/limit/plan.ts';
 import { createControlBlock } from '../../lib/shared/control-block.ts';
+import { meanwhile } from '../shared/meanwhile.ts';
 import { limitOf } from './worlds.ts';
 
 const NOW_NS = 1_000_000n;
@@ -96,6 +97,31 @@ describe('Limiter', () => {
       if (grant !== undefined) starts.push(grant.startNs - NOW_NS);
     }
     assert.deepEqual(starts, [0n, 300n, 600n, 900n]);
+  });
+
+  it('grants at once where there is no limit', () => {
+    assert.equal(acquire(limiterOf(), NOW_NS).startNs, NOW_NS);
+  });
+
+  it('does not refuse a thread that read the clock just before another was granted, where starts are not spaced', () => {
+    const [one, other] = limitersOf([limitOf({ tokens: 2 })], [1, 2]);
+    assert.ok(one && other);
+    acquire(one, NOW_NS);
+    assert.equal(acquire(other, NOW_NS - 1n).startNs, NOW_NS - 1n);
+  });
+
+  it('gives its token back when another thread takes the start at the last moment, and says when to come again', () => {
+    const limits = [limitOf({ tokens: 5, gapNs: 100n })];
+    const block = createControlBlock({ tokens: [5], slots: 0 });
+    const [one, other] = [new Limiter(block, limits, 1), new Limiter(block, limits, 2)];
+    acquire(one, NOW_NS);
+    const otherTakes = () => assert.equal(acquire(other, NOW_NS).startNs, NOW_NS + 100n);
+    const second = (block.layout.tokens[0]?.first ?? 0) + 1;
+    const grant = meanwhile('compareExchange', second, otherTakes, () => one.tryAcquire(NOW_NS));
+    assert.equal(grant, undefined);
+    assert.equal(one.retryAtNs, NOW_NS + 100n);
+    assert.deepEqual(freeOf(one, NOW_NS), [3]);
+    assert.equal(acquire(one, one.retryAtNs).startNs, NOW_NS + 200n);
   });
 
   it('reclaims in all limits what a dead thread held', () => {

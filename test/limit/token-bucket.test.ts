@@ -5,6 +5,7 @@ import type { PlannedLimit } from '../../lib/limit/plan.ts';
 import { TokenBucket } from '../../lib/limit/token-bucket.ts';
 import { heldBy } from '../../lib/limit/token-word.ts';
 import { createControlBlock } from '../../lib/shared/control-block.ts';
+import { meanwhile, watchAtomics } from '../shared/meanwhile.ts';
 import { limitOf } from './worlds.ts';
 
 const WINDOW_NS = 8_000n;
@@ -14,6 +15,9 @@ function bucketsOf(limit: PlannedLimit, threadIds: readonly number[]): TokenBuck
   const block = createControlBlock({ tokens: [limit.tokens], slots: 0 });
   return threadIds.map((id) => new TokenBucket(block, 0, limit, id));
 }
+
+/** Where the tokens of those buckets begin. */
+const firstWord = createControlBlock({ tokens: [1], slots: 0 }).layout.tokens[0]?.first ?? Number.NaN;
 
 function bucketOf(limit: Partial<PlannedLimit> = {}): TokenBucket {
   const [bucket] = bucketsOf(limitOf({ windowNs: WINDOW_NS, tokens: 2, ...limit }), [1]);
@@ -135,6 +139,57 @@ describe('TokenBucket', () => {
     other.giveBack(token, wordBefore);
     assert.equal(mine.take(mine.noneBeforeNs - 1n), undefined);
     take(mine, mine.noneBeforeNs);
+  });
+
+  it('goes on to the next token when another thread is faster', () => {
+    const [mine, other] = bucketsOf(limitOf({ tokens: 2, windowNs: WINDOW_NS }), [1, 2]);
+    assert.ok(mine && other);
+    const taken = meanwhile(
+      'compareExchange',
+      firstWord,
+      () => assert.equal(take(other, 100n).token, 0),
+      () => take(mine, 100n),
+    );
+    assert.equal(taken.token, 1);
+    assert.equal(mine.collisions, 1);
+    assert.equal(other.collisions, 0);
+    assert.deepEqual(wordsOf(mine), [heldBy(2), heldBy(1)]);
+  });
+
+  it('does not tell to look again at once when another thread was faster at the last token', () => {
+    const [mine, other] = bucketsOf(limitOf({ tokens: 1, windowNs: WINDOW_NS }), [1, 2]);
+    assert.ok(mine && other);
+    const taken = meanwhile(
+      'compareExchange',
+      firstWord,
+      () => void take(other, 100n),
+      () => mine.take(100n),
+    );
+    assert.equal(taken, undefined);
+    assert.equal(mine.noneBeforeNs, 100n + WINDOW_NS / 8n);
+  });
+
+  it('finds the next token with one look, however many there are', () => {
+    const tokens = 500;
+    const bucket = bucketOf({ tokens });
+    let looks = 0;
+    const countLook = () => void looks++;
+    watchAtomics('load', countLook, () => {
+      for (const startNs of [100n, 100n + 2n * WINDOW_NS, 100n + 4n * WINDOW_NS]) {
+        for (let n = 0; n < tokens; n++) bucket.answered(take(bucket, startNs).token, undefined, startNs);
+      }
+    });
+    assert.equal(looks, 3 * tokens);
+  });
+
+  it('reclaims nothing of the limit whose tokens stand beside its own', () => {
+    const limits = [limitOf({ tokens: 8, windowNs: 100n }), limitOf({ tokens: 8, windowNs: 900n })];
+    const block = createControlBlock({ tokens: [8, 8], slots: 0 });
+    const [first, second] = limits.map((limit, index) => new TokenBucket(block, index, limit, 5));
+    assert.ok(first && second);
+    for (let n = 0; n < 8; n++) take(second, 0n);
+    assert.equal(first.reclaim(5, 1_000n), 0);
+    assert.deepEqual(wordsOf(second), new Array(8).fill(heldBy(5)));
   });
 
   it('reclaims what a dead thread held, once, and nothing else', () => {

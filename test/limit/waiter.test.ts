@@ -158,6 +158,17 @@ describe('Waiter', () => {
     assert.equal(bench.names, 'a');
   });
 
+  it('sets one timer for all who wait, rounded up so that it need not look twice', async () => {
+    const bench = new Bench({ tokens: 1, windowNs: 20_500_000n, arrivalWithinNs: 0n });
+    bench.acquireNow().sent(bench.time.nowNs);
+    await bench.passMs(18.2);
+    for (const name of ['a', 'b', 'c', 'd']) bench.wait(name);
+    assert.deepEqual(bench.clock.delaysMs, [3]);
+    await bench.passMs(3);
+    assert.equal(bench.names, 'a');
+    assert.equal(bench.clock.delaysMs.length, 2);
+  });
+
   it('grants late, but does grant, when its timer fires late', async () => {
     const bench = new Bench({ tokens: 1, windowNs: 40n * MS }, () => 25e6);
     bench.acquireNow().answered(bench.time.nowNs);
@@ -195,6 +206,32 @@ describe('Waiter with spaced starts', () => {
     const [end] = bench.ended;
     assert.ok(end?.grant && end.atNs >= end.grant.startNs);
     assert.ok(bench.clock.delaysMs.length > 1, 'it had to look again');
+  });
+
+  it('does not put off a start that is due because of those who came later', async () => {
+    // Its timer is late, as that of a busy thread is: others ask before it fires.
+    const bench = new Bench({ tokens: 5, windowNs: 1_000n * MS, gapNs: 50n * MS }, () => 5e6);
+    bench.acquireNow();
+    bench.wait('a');
+    await bench.passMs(51);
+    bench.wait('b');
+    assert.equal(bench.free, 2, 'b has a start too');
+    bench.wait('c');
+    assert.equal(bench.free, 2, 'and c none');
+    await bench.passMs(4);
+    assert.equal(bench.names, 'a');
+  });
+
+  it('does not put it off because another thread has the start after it', async () => {
+    const bench = new Bench({ tokens: 5, windowNs: 1_000n * MS, gapNs: 50n * MS }, () => 5e6);
+    bench.acquireNow();
+    bench.wait('a');
+    await bench.passMs(51);
+    assert.ok(bench.other.tryAcquire(bench.time.nowNs));
+    bench.wait('b');
+    assert.equal(bench.free, 2, 'b has no start');
+    await bench.passMs(4);
+    assert.equal(bench.names, 'a');
   });
 
   it('waits for starts further ahead than a timer can be set, with a handful of timers', async () => {

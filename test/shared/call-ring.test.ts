@@ -9,6 +9,7 @@ import { CALL_SECONDS, callsIndex } from '../../lib/shared/layout.ts';
 import { callsIn, type MakerData } from './fixtures/call-maker.ts';
 import { runThread } from './fixtures/run-threads.ts';
 import { newStress, Stress } from './fixtures/stress.ts';
+import { meanwhile } from './meanwhile.ts';
 
 const SECOND_NS = 1_000_000_000n;
 const blockOf = (threads = 2): ControlBlock => createControlBlock({ tokens: [], slots: 1, threads });
@@ -88,6 +89,28 @@ describe('the rings of calls', () => {
     block.ints[at] = 1 + CALL_SECONDS;
     block.ints[at + 1] = 2;
     assert.deepEqual(reader.read(), [[1 + CALL_SECONDS, 2]]);
+  });
+
+  it('say nothing of a second that has no call yet', () => {
+    const block = blockOf();
+    block.ints[callsIndex(block.layout, 0)] = CALL_SECONDS;
+    assert.deepEqual(new CallReader(block).read(), []);
+  });
+
+  it('do not take the calls of a second that has just begun for those of the one that was there', () => {
+    const block = blockOf();
+    const reader = new CallReader(block);
+    const counter = new CallCounter(block, 0);
+    call(counter, 1, 3);
+    assert.deepEqual(reader.read(), [[1, 3]]);
+    const count = callsIndex(block.layout, 0) + 3;
+    const goOn = () => call(counter, 1 + CALL_SECONDS, 7);
+    // The reader has seen the second, and not yet the count.
+    assert.deepEqual(
+      meanwhile('load', count, goOn, () => reader.read()),
+      [],
+    );
+    assert.deepEqual(reader.read(), [[1 + CALL_SECONDS, 7]]);
   });
 
   it('write on no other ring', () => {

@@ -82,7 +82,7 @@ describe('CircuitCounters', () => {
       failureThreshold: fc.integer({ min: 1, max: 12 }),
       failureRate: fc.double({ min: 0.01, max: 1, noNaN: true }),
       minimumCalls: fc.integer({ min: 1, max: 60 }),
-      windowMs: fc.constantFrom(8_000, 8_000, 7_999.5, 1),
+      windowMs: fc.constantFrom(8_000, 8_000, 7_999.5, 1_000 / 3, 1),
     });
     const alarms = { yes: 0, no: 0 };
     fc.assert(
@@ -138,6 +138,20 @@ describe('CircuitCounters', () => {
         assert.deepEqual(counters.recent(nowNs), { calls: 7, failures: 2 });
       }),
     );
+  });
+
+  it('does so up to sixteen windows late: that old is no reading of a clock', () => {
+    const most = 16 * BUCKETS;
+    for (const [bucketsLate, calls] of [
+      [most, 2],
+      [most + BUCKETS, 0],
+    ] as const) {
+      const counters = countersOf();
+      const nowNs = BigInt(1_000 + bucketsLate) * BUCKET_NS;
+      counters.addFailure(nowNs);
+      counters.addFailure(1_000n * BUCKET_NS);
+      assert.equal(counters.recent(nowNs).calls, calls, `${bucketsLate} buckets late`);
+    }
   });
 
   it('covers between seven and eight eighths of its window', () => {
@@ -198,6 +212,15 @@ describe('CircuitCounters', () => {
     assert.ok(Math.abs(failures / calls - 0.1) < 0.005, `${failures} of ${calls} failed`);
     assert.deepEqual(counters.recent(7n * BUCKET_NS), { calls, failures });
     assert.deepEqual(counters.recent(8n * BUCKET_NS), { calls: 0, failures: 0 });
+  });
+
+  it('counts exactly up to what a bucket holds', () => {
+    const counters = countersOf();
+    const half = 2 ** 19 - 1;
+    for (const count of [half, half, 1]) counters.addSuccesses(count, 0n);
+    assert.equal(counters.recent(0n).calls, 2 ** 20 - 1);
+    counters.addSuccesses(1, 0n);
+    assert.equal(counters.recent(0n).calls, half + 1);
   });
 
   it('holds any number of successes without harm to its neighbours', () => {

@@ -3,12 +3,13 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { createControlBlock } from '../../lib/shared/control-block.ts';
 import { CAUSE, Gate, namesOfCauses } from '../../lib/shared/gate.ts';
-import { CAUSES, GENERATION } from '../../lib/shared/layout.ts';
+import { CAUSES, GENERATION, PAUSED_UNTIL_NS } from '../../lib/shared/layout.ts';
 import type { AdderData, AdderReport } from './fixtures/cause-adder.ts';
 import type { CloserData, CloserReport } from './fixtures/gate-closer.ts';
 import { Meeting } from './fixtures/meeting.ts';
 import { runThreads } from './fixtures/run-threads.ts';
 import { newStress } from './fixtures/stress.ts';
+import { meanwhile } from './meanwhile.ts';
 
 const HIGHEST = 2 ** 31 - 1;
 
@@ -87,6 +88,25 @@ describe('Gate', () => {
         assert.equal(other.pausedUntilNs, 0n);
       }),
     );
+  });
+
+  it('keeps the longest wish of two threads that ask at the same moment', () => {
+    const [one, other] = gatesOf(2);
+    assert.ok(one && other);
+    meanwhile(
+      'compareExchange',
+      PAUSED_UNTIL_NS,
+      () => other.pauseUntil(500n),
+      () => one.pauseUntil(700n),
+    );
+    assert.equal(one.pausedUntilNs, 700n);
+    meanwhile(
+      'compareExchange',
+      PAUSED_UNTIL_NS,
+      () => other.pauseUntil(900n),
+      () => one.pauseUntil(800n),
+    );
+    assert.equal(one.pausedUntilNs, 900n);
   });
 
   it('takes a wish that is beyond its numbers for the longest that it knows', () => {

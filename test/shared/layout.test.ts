@@ -63,11 +63,10 @@ describe('the memory map', () => {
     assert.equal(byteOf(FAILURES_IN_ROW, 4), 128);
     assert.equal(byteOf(FIRST_BUCKET, 8), 192);
     assert.equal(BUCKETS * 8, LINE_BYTES);
-    // Of the slot's words the first five are 32 bits wide, the others 64.
-    assert.deepEqual(SLOT, { cursor: 0, work: 1, sent: 2, refused: 3, cancelled: 4, deadlineNs: 4, startNs: 5 });
+    // Of the slot's words the first five are 32 bits wide, the other one 64.
+    assert.deepEqual(SLOT, { cursor: 0, work: 1, sent: 2, refused: 3, cancelled: 4, deadlineNs: 4 });
     assert.ok(byteOf(SLOT.cancelled, 4) + 4 <= byteOf(SLOT.deadlineNs, 8));
-    assert.ok(byteOf(SLOT.deadlineNs, 8) + 8 <= byteOf(SLOT.startNs, 8));
-    assert.ok(byteOf(SLOT.startNs, 8) + 8 <= LINE_BYTES);
+    assert.ok(byteOf(SLOT.deadlineNs, 8) + 8 <= LINE_BYTES);
   });
 
   it('has a bit of its own for everything that an item can have reached', () => {

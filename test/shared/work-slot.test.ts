@@ -38,7 +38,6 @@ describe('WorkSlot', () => {
     const seen = new WorkSlot(block, 1);
     slot.work = WORK.called | WORK.idempotent;
     slot.deadlineNs = 2n ** 62n + 5n;
-    slot.startNs = -(2n ** 62n + 6n);
     slot.countSent();
     slot.countSent();
     slot.countSent();
@@ -46,13 +45,12 @@ describe('WorkSlot', () => {
     slot.countRefused();
     slot.countCancelled();
     slot.claim(0);
-    const { work, deadlineNs, startNs, sent, refused, cancelled, started } = seen;
+    const { work, deadlineNs, sent, refused, cancelled, started } = seen;
     assert.deepEqual(
-      { work, deadlineNs, startNs, sent, refused, cancelled, started },
+      { work, deadlineNs, sent, refused, cancelled, started },
       {
         work: 10,
         deadlineNs: 2n ** 62n + 5n,
-        startNs: -(2n ** 62n + 6n),
         sent: 3,
         refused: 2,
         cancelled: 1,
