@@ -194,7 +194,11 @@ describe('a referee refuses', { concurrency: 4 }, () => {
       t.after(() => close(court));
       const { refused, result } = await hear(court);
       assert.ok(refused > 0, 'refused, by the access log');
-      assert.equal(result.summary.refused, refused);
+      // Refusals of what was being cancelled meanwhile are heard by nobody.
+      assert.ok(
+        result.summary.refused > 0 && result.summary.refused <= refused,
+        `${result.summary.refused} of ${refused}`,
+      );
     });
   }
 
