@@ -5,10 +5,10 @@ import { BroadcastChannel } from 'node:worker_threads';
 import { Tracer } from './audit/tracer.ts';
 import type { Batch } from './batch/batch.ts';
 import { Dispatcher } from './batch/dispatcher.ts';
-import { blameOverdue } from './batch/overdue.ts';
 import { reserveOf } from './batch/reserve.ts';
 import { type BatchCounts, Totals } from './batch/totals.ts';
 import { lostRecords } from './batch/trace-chunk.ts';
+import { Watchdog } from './batch/watchdog.ts';
 import { callSafely } from './call-safely.ts';
 import { EngineClosedError } from './errors.ts';
 import type { EngineEvents } from './events.ts';
@@ -57,6 +57,7 @@ export class EngineCore {
   readonly #tracer: Tracer | undefined;
   readonly #channel: BroadcastChannel;
   readonly #emitter: EventEmitter;
+  readonly #watchdog: Watchdog;
   readonly #progressDueMs = new Map<Batch, number>();
   /** Of aborted batches. A timer keeps its batch, with all items and outcomes, so it ends with it. */
   readonly #graces = new WeakMap<Batch, NodeJS.Timeout>();
@@ -69,6 +70,7 @@ export class EngineCore {
   constructor(options: ResolvedOptions, emitter: EventEmitter) {
     this.options = options;
     this.#emitter = emitter;
+    this.#watchdog = new Watchdog({ ...options, tickMs: TICK_MS });
     // First: its file may not be writable.
     this.#tracer = options.trace === undefined ? undefined : new Tracer(options.trace);
     const limits = planLimits(options.rate);
@@ -301,7 +303,8 @@ export class EngineCore {
     this.recovery.notice();
     this.statistics.harvest();
     this.pool.maintain();
-    this.#killOverdue();
+    const overdue = this.#watchdog.look(this.dispatcher.chunks, process.hrtime.bigint());
+    for (const [thread, because] of overdue) this.pool.kill(thread, because);
     this.recovery.enforceBarrier();
     this.dispatcher.stealTails();
     // A stream whose reader or source rests has no work, and must not keep the process from ending.
@@ -311,14 +314,6 @@ export class EngineCore {
       if (nowMs < dueMs) continue;
       this.#progressDueMs.set(batch, nowMs + PROGRESS_MS);
       this.reportProgress(batch);
-    }
-  }
-
-  /** A lane that is past its deadline for so long does not run its own timers any more, or its handler ignores them. */
-  #killOverdue(): void {
-    const overdueNs = process.hrtime.bigint() - BigInt(Math.ceil(this.options.killGraceMs * 1e6));
-    for (const thread of blameOverdue(this.dispatcher.chunks, overdueNs)) {
-      this.pool.kill(thread, 'a handler that ignored its timeout');
     }
   }
 

@@ -2,10 +2,10 @@ import { nsFromMs } from '../limit/plan.ts';
 
 /** When the upstream may have counted one request, as seen from our side. All times are of one monotonic clock. */
 export interface RequestTimes {
-  /** The earliest moment at which it can have left. */
+  /** The earliest moment at which it can have left, even in part. */
   readonly fromNs: bigint;
-  /** True if it left at `fromNs`; false if it left at some time after that, of which nobody told. */
-  readonly isSendingKnown: boolean;
+  /** When all of it had left, not before `fromNs`; undefined if nobody told. */
+  readonly sentNs: bigint | undefined;
   /** When it was answered or given up on. */
   readonly endNs: bigint;
   readonly isAnswered: boolean;
@@ -60,9 +60,9 @@ const FIRST_CAPACITY = 1024;
  * Decides from times alone whether a server with an exact sliding window can have counted too many requests.
  *
  * Request i was counted at one moment c_i of its interval [s_i, e_i]:
- * - s_i is when it left,
+ * - s_i is the earliest moment at which a part of it can have left: a server may count a request by its head,
  * - e_i is when it was answered, or `straggleMs` after it was given up on, and in any case not more than
- *   `arrivalWithinMs` after it left.
+ *   `arrivalWithinMs` after all of it had left, where that is known.
  *
  * The question is whether moments can be chosen so that more than N of them are in one window [t, t + W). One end of the
  * window belongs to it and the other does not: requests that are counted exactly W apart are not in one window.
@@ -157,10 +157,10 @@ export class Auditor {
   }
 
   /** The last moment at which the upstream can have counted it. */
-  #latestNs({ fromNs, isSendingKnown, endNs, isAnswered }: RequestTimes): bigint {
+  #latestNs({ sentNs, endNs, isAnswered }: RequestTimes): bigint {
     const latestNs = isAnswered ? endNs : endNs + this.#straggleNs;
-    if (this.#arrivalWithinNs === undefined || !isSendingKnown) return latestNs;
-    const arrivedNs = fromNs + this.#arrivalWithinNs;
+    if (this.#arrivalWithinNs === undefined || sentNs === undefined) return latestNs;
+    const arrivedNs = sentNs + this.#arrivalWithinNs;
     if (arrivedNs < latestNs) return arrivedNs;
     return latestNs;
   }

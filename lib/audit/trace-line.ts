@@ -10,8 +10,8 @@ export const TRACE_VERSION = 1;
  * Times are nanoseconds of the machine's monotonic clock (`process.hrtime.bigint()`) as strings of decimal digits: as
  * JSON numbers they would be exact only for the first 104 days after the machine was started.
  *
- * A request has either `sentNs` or `startedNs`, and either `answeredNs` or `abandonedNs`. An attempt that never sent
- * anything has none of the four.
+ * A request has `startedNs`, `sentNs` if that was reported, and either `answeredNs` or `abandonedNs`. An attempt that
+ * certainly sent nothing has none of the four.
  */
 export interface TraceLine {
   /** Number of the batch, of the item in its batch, and of the attempt at the item (from 1 on). */
@@ -22,10 +22,10 @@ export interface TraceLine {
   readonly thread: number;
   /** Only for the second and further requests of one attempt: their number, from 1 on. */
   readonly request?: number;
-  /** When its last byte left. */
-  readonly sentNs?: string;
-  /** When the handler was called, if it did not say when its request left. */
+  /** When it could be sent: its tokens were there, and the handler was called or its further request granted. */
   readonly startedNs?: string;
+  /** When its last byte left, if the handler said so. */
+  readonly sentNs?: string;
   /** When its answer was in. */
   readonly answeredNs?: string;
   /** When nobody waited for its answer any more, or when its thread was gone. */
@@ -47,10 +47,11 @@ export function traceLine({ batch, item, attempt, thread, verdict, traced }: Tra
   // Put together by hand, which is several times as fast: nothing in it needs to be escaped.
   const who = `{"batch":${batch},"item":${item},"attempt":${attempt},"thread":${thread}`;
   if (traced === undefined) return `${who},"verdict":"${verdict}"}`;
-  const { request, fromNs, isSent, endNs = fromNs, isAnswered } = traced;
+  const { request, fromNs, sentNs, endNs = fromNs, isAnswered } = traced;
   const number = request === 0 ? '' : `,"request":${request}`;
-  const times = `"${isSent ? 'sentNs' : 'startedNs'}":"${fromNs}","${isAnswered ? 'answeredNs' : 'abandonedNs'}":"${endNs}"`;
-  return `${who}${number},${times},"verdict":"${verdict}"}`;
+  const sent = sentNs === undefined ? '' : `,"sentNs":"${sentNs}"`;
+  const end = `"${isAnswered ? 'answeredNs' : 'abandonedNs'}":"${endNs}"`;
+  return `${who}${number},"startedNs":"${fromNs}"${sent},${end},"verdict":"${verdict}"}`;
 }
 
 /** The first line of a trace. */
@@ -89,6 +90,16 @@ export class TraceLineError extends Error {
 /** Up to 31 years. */
 const NS = /^\d{1,18}$/;
 
+/** What an attempt without any times can have come to. The others need an answer. */
+const UNSENT: ReadonlySet<unknown> = new Set<TraceVerdict>([
+  'fatal',
+  'retry',
+  'cancelled',
+  'aborted',
+  'not-started',
+  'lost',
+]);
+
 /**
  * Read one line. Of a request only the times count, so that traces of other clients can be audited too; fields that are
  * not known are ignored.
@@ -119,32 +130,31 @@ function frameOf({ trace, version, lines }: Readonly<Record<string, unknown>>): 
 
 function attemptOf(fields: Readonly<Record<string, unknown>>): TraceEntry {
   const isFirst = fields.request === undefined || fields.request === 0;
-  const [from, end] = [oneOf(fields, 'sentNs', 'startedNs'), oneOf(fields, 'answeredNs', 'abandonedNs')];
-  if (from === undefined && end === undefined) return { kind: 'attempt', isFirst, times: undefined };
-  if (from === undefined) throw new TraceLineError('it ends with neither "sentNs" nor "startedNs"');
-  if (end === undefined) throw new TraceLineError('it starts with neither "answeredNs" nor "abandonedNs"');
-  if (end.ns < from.ns) throw new TraceLineError('it ends before it starts');
-  const times = {
-    fromNs: from.ns,
-    isSendingKnown: from.name === 'sentNs',
-    endNs: end.ns,
-    isAnswered: end.name === 'answeredNs',
-  };
-  return { kind: 'attempt', isFirst, times };
+  const [startedNs, sentNs] = [timeOf(fields, 'startedNs'), timeOf(fields, 'sentNs')];
+  const [answeredNs, abandonedNs] = [timeOf(fields, 'answeredNs'), timeOf(fields, 'abandonedNs')];
+  // Only the one is there in traces of clients that know nothing of the other.
+  const fromNs = startedNs ?? sentNs;
+  const endNs = answeredNs ?? abandonedNs;
+  if (fromNs === undefined && endNs === undefined) {
+    // Whoever names the times otherwise must not pass for somebody who never sent anything.
+    if (!UNSENT.has(fields.verdict)) throw new TraceLineError('it has no times, and no "verdict" that explains why');
+    return { kind: 'attempt', isFirst, times: undefined };
+  }
+  if (fromNs === undefined) throw new TraceLineError('it ends with neither "sentNs" nor "startedNs"');
+  if (endNs === undefined) throw new TraceLineError('it starts with neither "answeredNs" nor "abandonedNs"');
+  if (answeredNs !== undefined && abandonedNs !== undefined) {
+    throw new TraceLineError('it has "answeredNs" and "abandonedNs"');
+  }
+  if (sentNs !== undefined && sentNs < fromNs) throw new TraceLineError('it is sent before it starts');
+  if (endNs < (sentNs ?? fromNs)) throw new TraceLineError('it ends before it starts');
+  return { kind: 'attempt', isFirst, times: { fromNs, sentNs, endNs, isAnswered: answeredNs !== undefined } };
 }
 
-/** The one of two times that is there. */
-function oneOf(
-  fields: Readonly<Record<string, unknown>>,
-  first: string,
-  second: string,
-): { readonly name: string; readonly ns: bigint } | undefined {
-  const name = fields[first] === undefined ? second : first;
+function timeOf(fields: Readonly<Record<string, unknown>>, name: string): bigint | undefined {
   const value = fields[name];
   if (value === undefined) return undefined;
-  if (name === first && fields[second] !== undefined) throw new TraceLineError(`it has "${first}" and "${second}"`);
   if (typeof value !== 'string' || !NS.test(value)) {
     throw new TraceLineError(`"${name}" is not a string of up to 18 decimal digits`);
   }
-  return { name, ns: BigInt(value) };
+  return BigInt(value);
 }

@@ -1,4 +1,4 @@
-import { closeSync, openSync, statSync, write, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, type Stats, statSync, write, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { InvalidOptionError } from '../errors.ts';
 import { TRACE_VERSION, type TraceEnd, type TraceStart } from './trace-line.ts';
@@ -24,6 +24,8 @@ const MAX_PENDING = 4 * 1024 * 1024;
 export class TraceWriter {
   readonly #path: string;
   readonly #fd: number;
+  /** Of the file, while it is open. */
+  readonly #key: string;
   #pending = '';
   #lines = 0;
   /** Where the next write goes: two may be under way at a time, and neither waits for the other to know its place. */
@@ -40,7 +42,7 @@ export class TraceWriter {
    */
   constructor(path: string, nowNs: bigint, startedAt: Date = new Date()) {
     this.#path = path;
-    this.#fd = open(path);
+    [this.#fd, this.#key] = open(path);
     this.#put(
       JSON.stringify({
         trace: 'start',
@@ -69,6 +71,7 @@ export class TraceWriter {
     await this.#writing;
     this.#pending += `${JSON.stringify({ trace: 'end', lines: this.#lines } satisfies TraceEnd)}\n`;
     this.#writePending();
+    openFiles.delete(this.#key);
     try {
       closeSync(this.#fd);
     } catch (error) {
@@ -134,15 +137,27 @@ export class TraceWriter {
   }
 }
 
-function open(path: string): number {
+/** Files that are being written: two traces in one would overwrite each other. */
+const openFiles = new Set<string>();
+
+function open(path: string): [fd: number, key: string] {
   const allowed = 'the path of a file that can be written';
+  let fd: number | undefined;
   try {
     // Opening a pipe would wait for its other end, and what is no file has no places to write to.
     const before = statSync(path, { throwIfNoEntry: false });
-    if (before === undefined || before.isFile()) return openSync(path, 'w');
+    if (before === undefined || (before.isFile() && !openFiles.has(keyOf(before)))) fd = openSync(path, 'w');
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new InvalidOptionError('trace', path, `${allowed} (${reason})`);
   }
-  throw new InvalidOptionError('trace', path, allowed);
+  if (fd === undefined) throw new InvalidOptionError('trace', path, `${allowed}, and that no other engine writes`);
+  const key = keyOf(fstatSync(fd));
+  openFiles.add(key);
+  return [fd, key];
+}
+
+/** The same by whatever path. */
+function keyOf({ dev, ino }: Stats): string {
+  return `${dev}:${ino}`;
 }

@@ -18,6 +18,14 @@ export class ChunkTable {
     return this.#chunks.size;
   }
 
+  /**
+   * False while threads that are dying hold so many chunks that another could not be opened. Their ends come, and then
+   * there is room again.
+   */
+  get hasRoom(): boolean {
+    return this.#freeSlots.length > 0;
+  }
+
   get(id: number): Chunk | undefined {
     return this.#chunks.get(id);
   }
@@ -31,11 +39,14 @@ export class ChunkTable {
     return this.#chunks.values();
   }
 
-  /** Note that work goes to a thread. */
+  /**
+   * Note that work goes to a thread.
+   *
+   * @throws Error if there is no room
+   */
   open(fields: Pick<Chunk, 'batch' | 'work' | 'thread' | 'generation' | 'isAlone' | 'isProbe' | 'sentAtMs'>): Chunk {
     const slotNumber = this.#freeSlots.pop();
     const slot = slotNumber === undefined ? undefined : this.#slots[slotNumber];
-    // There are as many slots as chunks that all threads may have, lanes and reserve together.
     if (slotNumber === undefined || slot === undefined) throw new Error('No free work slot.');
     slot.reset();
     const id = this.#nextId;

@@ -26,9 +26,9 @@ export function settleDeadChunk(chunk: Chunk, timeoutMs: number): void {
     const times = { waitMs: 0, durationMs: 0, threadId: thread.threadId };
     if (batch.isOver) continue;
     const isInWork = isLast && work !== 0;
-    if (thread.isUnreadable && !isInWork) {
-      // Its end was reported, as far as anybody knows, and whether it may run again was in the report: it must not.
-      const cause = { name: 'DataCloneError', message: 'What the thread reported could not be read.' };
+    if (thread.isMute && !isInWork) {
+      // It has come to an end, as far as anybody knows, and whether it may run again was in the report: it must not.
+      const cause = { name: 'DataCloneError', message: 'Its thread could not tell what became of it.' };
       batch.settle(entry, END.fatal | NOT_IDEMPOTENT, uncloneableRecord(cause), times);
     } else if (batch.isAborted) {
       batch.fail(entry, { ...lostRecord(chunk, isSent), code: 'ABORTED', name: 'AbortError' }, times);

@@ -149,9 +149,9 @@ export class Dispatcher {
   pump(): void {
     if (!this.#isOpen || this.#pool === undefined) return;
     const threads = this.#pool.ready;
-    if (this.#mayProbe) this.#pumpAlone(threads);
+    if (this.#mayHandOut) this.#pumpAlone(threads);
     const stolenFrom = new Set<Chunk>();
-    while (this.#mayProbe) {
+    while (this.#mayHandOut) {
       const thread = this.#pickThread(threads);
       if (thread === undefined) return;
       const batch = this.#nextBatch();
@@ -276,9 +276,10 @@ export class Dispatcher {
     this.#send(batch, { first: entry.index, items: [entry.item], entries: [entry] }, thread, true);
   }
 
-  /** True unless the circuit is half-open and enough items are out to find out how the upstream is. */
-  get #mayProbe(): boolean {
-    return this.#isOpen && (this.#probesAllowed === undefined || this.#chunks.size < this.#probesAllowed);
+  /** While the circuit is half-open, only so many items may be out as it takes to find out how the upstream is. */
+  get #mayHandOut(): boolean {
+    if (!this.#isOpen || !this.#chunks.hasRoom) return false;
+    return this.#probesAllowed === undefined || this.#chunks.size < this.#probesAllowed;
   }
 
   #judgeProbe(end: number, value: unknown): void {

@@ -36,8 +36,8 @@ export class ThreadHandle {
   cause: CauseRecord | undefined;
   /** Set when the engine itself ended the thread. */
   killedBecause: string | undefined;
-  /** It has reported ends that nobody could read. */
-  isUnreadable = false;
+  /** Ends of items that it may have come to will never be known. */
+  isMute = false;
 
   constructor(worker: Worker, port: MessagePort, { lanes, place }: Vacancy, trace?: TraceReader) {
     this.worker = worker;
@@ -230,7 +230,7 @@ export class ThreadPool {
     });
     // A reply that cannot be read leaves its chunk without an end: as bad as a dead thread, and cured in the same way.
     port1.on('messageerror', () => {
-      thread.isUnreadable = true;
+      thread.isMute = true;
       this.kill(thread, 'an unreadable reply');
     });
     port1.unref();

@@ -4,15 +4,16 @@
  * What a trace is to say of a request stands in memory that its thread shares with the main thread, from before the
  * request can leave until the main thread has written its line. Whatever dies when, no request is missing.
  *
- * Each request has a cell of 32 bytes:
+ * Each request has a cell of 40 bytes:
  *
  * | bytes | field | special values |
  * |---|---|---|
  * | 0 | owner: the work slot of its chunk, + 1 | 0: the cell is free |
  * | 4 | position of its item in the chunk | - |
  * | 8 | number of the request in its attempt | 0: the one that the call of the handler stands for |
- * | 16 | fromNs: when it could be sent | < 0: it was sent at -ns |
- * | 24 | endNs: when it was answered | 0: under way; < 0: given up on at -ns |
+ * | 16 | fromNs: when it could be sent | - |
+ * | 24 | sentNs: when it left | 0: nobody told |
+ * | 32 | endNs: when it was answered | 0: under way; < 0: given up on at -ns |
  *
  * A thread takes cells from its own memory, and makes that larger when too few are free. It gives back only cells of
  * requests that never left; all others are the main thread's to free. `owner` is written last and freed last, so it is
@@ -20,18 +21,19 @@
  * thread reads them.
  */
 
-const INTS = 8;
-const WORDS = 4;
-const CELL_BYTES = 32;
+const INTS = 10;
+const WORDS = 5;
+const CELL_BYTES = 40;
 const OWNER = 0;
 const POSITION = 1;
 const REQUEST = 2;
 const FROM_NS = 2;
-const END_NS = 3;
+const SENT_NS = 3;
+const END_NS = 4;
 
 const FIRST_BYTES = 1024 * CELL_BYTES;
 /** Address space only, for 8 million cells: before so many requests are under way, the thread's own heap is full. */
-const MAX_BYTES = 2 ** 28;
+const MAX_BYTES = 2 ** 13 * FIRST_BYTES;
 
 /** When one request of an attempt can have been counted by the upstream. */
 export interface TracedRequest {
@@ -39,9 +41,10 @@ export interface TracedRequest {
   readonly position: number;
   /** 0: the one that the call of the handler stands for; others are further ones. */
   readonly request: number;
-  /** When it was sent, if that was reported; otherwise when its token was there and it could be sent. */
+  /** When its token was there and it could be sent. */
   readonly fromNs: bigint;
-  readonly isSent: boolean;
+  /** When it was sent; undefined: nobody told. */
+  readonly sentNs: bigint | undefined;
   /** Undefined: it is under way. */
   readonly endNs: bigint | undefined;
   /** False: at its end it was given up. */
@@ -73,6 +76,7 @@ export class TraceCells {
     ints[at + POSITION] = position;
     ints[at + REQUEST] = request;
     this.#words[cell * WORDS + FROM_NS] = nowNs;
+    this.#words[cell * WORDS + SENT_NS] = 0n;
     this.#words[cell * WORDS + END_NS] = 0n;
     // Last: a thread that dies before it has sent nothing, and one that dies after it has a cell that makes sense.
     Atomics.store(ints, at + OWNER, slot + 1);
@@ -81,7 +85,7 @@ export class TraceCells {
 
   /** The request left. */
   sent(cell: number, nowNs: bigint): void {
-    this.#words[cell * WORDS + FROM_NS] = -nowNs;
+    this.#words[cell * WORDS + SENT_NS] = nowNs;
   }
 
   /** The request was answered, or given up on. */
@@ -128,13 +132,13 @@ export class TraceReader {
   read(cell: number): TracedRequest {
     this.#refresh();
     const ints = this.#ints;
-    const fromNs = this.#words[cell * WORDS + FROM_NS] ?? 0n;
+    const sentNs = this.#words[cell * WORDS + SENT_NS] ?? 0n;
     const endNs = this.#words[cell * WORDS + END_NS] ?? 0n;
     return {
       position: ints[cell * INTS + POSITION] ?? 0,
       request: ints[cell * INTS + REQUEST] ?? 0,
-      fromNs: fromNs < 0n ? -fromNs : fromNs,
-      isSent: fromNs < 0n,
+      fromNs: this.#words[cell * WORDS + FROM_NS] ?? 0n,
+      sentNs: sentNs === 0n ? undefined : sentNs,
       endNs: endNs === 0n ? undefined : endNs < 0n ? -endNs : endNs,
       isAnswered: endNs > 0n,
     };

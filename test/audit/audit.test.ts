@@ -2,14 +2,17 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type AuditOptions, audit, type RequestTimes } from '../../lib/audit/audit.ts';
+import type { PlannedLimit } from '../../lib/limit/plan.ts';
 import { createLimiter } from '../../lib/simulator/limiters.ts';
+import { type Fate, simulate, type World } from '../limit/simulation.ts';
+import { limitOf } from '../limit/worlds.ts';
 
 const MS = 1_000_000n;
 
 /** An answered request that left at one time and was answered at another, in milliseconds. */
 const answered = (sentMs: number, answeredMs: number): RequestTimes => ({
   fromNs: BigInt(sentMs) * MS,
-  isSendingKnown: true,
+  sentNs: BigInt(sentMs) * MS,
   endNs: BigInt(answeredMs) * MS,
   isAnswered: true,
 });
@@ -30,7 +33,9 @@ function momentsOf(
 ): number[] {
   const fromMs = Number(request.fromNs / MS);
   let toMs = Number(request.endNs / MS) + (request.isAnswered ? 0 : straggleMs);
-  if (arrivalWithinMs !== undefined && request.isSendingKnown) toMs = Math.min(toMs, fromMs + arrivalWithinMs);
+  if (arrivalWithinMs !== undefined && request.sentNs !== undefined) {
+    toMs = Math.min(toMs, Number(request.sentNs / MS) + arrivalWithinMs);
+  }
   return Array.from({ length: toMs - fromMs + 1 }, (_, ms) => fromMs + ms);
 }
 
@@ -55,13 +60,22 @@ function mostByTrying(requests: readonly RequestTimes[], options: AuditOptions):
 }
 
 const requests = fc.array(
-  fc.record({ sentMs: fc.nat(9), tookMs: fc.nat(3), isSendingKnown: fc.boolean(), isAnswered: fc.boolean() }).map(
-    ({ sentMs, tookMs, ...request }): RequestTimes => ({
-      ...request,
-      fromNs: BigInt(sentMs) * MS,
-      endNs: BigInt(sentMs + tookMs) * MS,
+  fc
+    .record({
+      fromMs: fc.nat(9),
+      leftMs: fc.option(fc.nat(2), { nil: undefined }),
+      tookMs: fc.nat(3),
+      isAnswered: fc.boolean(),
+    })
+    .map(({ fromMs, leftMs, tookMs, isAnswered }): RequestTimes => {
+      const sentMs = leftMs === undefined ? undefined : fromMs + leftMs;
+      return {
+        fromNs: BigInt(fromMs) * MS,
+        sentNs: sentMs === undefined ? undefined : BigInt(sentMs) * MS,
+        endNs: BigInt((sentMs ?? fromMs) + tookMs) * MS,
+        isAnswered,
+      };
     }),
-  ),
   { maxLength: 5 },
 );
 const options = fc.record(
@@ -84,6 +98,29 @@ describe('audit', () => {
         assert.equal(holds, most <= options.limit);
       }),
       { numRuns: 2_000 },
+    );
+  });
+
+  it('finds what the definition says of many requests that begin and end at the same few moments', () => {
+    const windowNs = 5n;
+    // Multiples of the window, and one more or less: whatever can be off by one is.
+    const momentNs = fc.tuple(fc.nat(6), fc.integer({ min: -1, max: 1 })).map(([n, off]) => BigInt(5 * n + 5 + off));
+    const crowd = fc.array(
+      fc.tuple(momentNs, momentNs).map(([oneNs, otherNs]): RequestTimes => {
+        const [fromNs, endNs] = oneNs < otherNs ? [oneNs, otherNs] : [otherNs, oneNs];
+        return { fromNs, sentNs: undefined, endNs, isAnswered: true };
+      }),
+      { maxLength: 80 },
+    );
+    fc.assert(
+      fc.property(crowd, (requests) => {
+        let most = 0;
+        for (let startNs = 0n; startNs < 50n; startNs++) {
+          const canBeIn = ({ fromNs, endNs }: RequestTimes) => fromNs < startNs + windowNs && endNs >= startNs;
+          most = Math.max(most, requests.filter(canBeIn).length);
+        }
+        assert.equal(audit(requests, { limit: 1, windowMs: 5e-6 }).worst?.count ?? 0, most);
+      }),
     );
   });
 
@@ -128,12 +165,19 @@ describe('audit', () => {
     const first = answered(0, 30);
     assert.equal(mostOf([first, answered(130, 130)]), 1);
     assert.equal(mostOf([first, { ...answered(130, 130), fromNs: 130n * MS - 1n }]), 2);
+    assert.equal(
+      mostOf([
+        { ...first, endNs: first.endNs - 1n },
+        { ...answered(130, 130), fromNs: 130n * MS - 1n },
+      ]),
+      1,
+    );
     assert.equal(mostOf([{ ...first, endNs: first.endNs + 1n }, answered(130, 130)]), 2);
   });
 
   it('is exact where Numbers are not', () => {
     const lateNs = 2n ** 60n;
-    const later = { fromNs: lateNs + 100n * MS, endNs: lateNs + 100n * MS, isSendingKnown: true, isAnswered: true };
+    const later = { fromNs: lateNs + 100n * MS, sentNs: undefined, endNs: lateNs + 100n * MS, isAnswered: true };
     const early = { ...later, fromNs: lateNs, endNs: lateNs };
     assert.equal(mostOf([early, later]), 1);
     assert.equal(mostOf([{ ...early, endNs: lateNs + 1n }, later]), 2);
@@ -153,8 +197,12 @@ describe('audit', () => {
     assert.equal(mostOf([slow, answered(120, 120)]), 2);
     assert.equal(mostOf([slow, answered(120, 120)], { arrivalWithinMs }), 1);
     assert.equal(mostOf([slow, answered(119, 119)], { arrivalWithinMs }), 2);
-    assert.equal(mostOf([{ ...slow, isSendingKnown: false }, answered(120, 120)], { arrivalWithinMs }), 2);
+    assert.equal(mostOf([{ ...slow, sentNs: undefined }, answered(120, 120)], { arrivalWithinMs }), 2);
     assert.equal(mostOf([abandoned(0, 500), answered(120, 120)], { arrivalWithinMs }), 1);
+    // It can have been counted while it was still leaving.
+    const leaving = { ...slow, sentNs: 80n * MS };
+    assert.equal(mostOf([leaving, answered(199, 199)], { arrivalWithinMs }), 2);
+    assert.equal(mostOf([leaving, answered(200, 200)], { arrivalWithinMs }), 1);
     // An answer that came earlier says more than the assumption.
     assert.equal(mostOf([answered(0, 5), answered(105, 105)], { arrivalWithinMs }), 1);
   });
@@ -180,6 +228,61 @@ describe('audit', () => {
     assert.equal(sent, 5_000);
     // [5, 105) begins in the middle of request 0 and ends in the middle of request 10.
     assert.deepEqual({ count: worst?.count, startNs: worst?.startNs }, { count: 11, startNs: 5n * MS });
+  });
+});
+
+/** A client that takes every token again a window after it has sent, and a world in which that goes well. */
+function conventional(limit: PlannedLimit, travelMs: number, answerMs: number): World {
+  const fate: Fate = {
+    end: 'answered',
+    reportsSent: true,
+    thinkNs: 0,
+    leaveNs: 0,
+    arrivalShare: 1,
+    answerNs: answerMs * 1e6,
+    vanishes: false,
+  };
+  return {
+    limits: [limit],
+    threads: 2,
+    lanes: 8,
+    fates: new Array<Fate>(400).fill(fate),
+    longestTravelNs: travelMs * 1e6,
+    travelsAnyway: true,
+    timerErrorNs: () => 0,
+    deathsNs: [],
+  };
+}
+
+describe('a conventional limiter whose requests all travel for equally long', () => {
+  it('is never refused, and rejected all the same: another network could have refused it', async () => {
+    const [limit, windowMs] = [5, 100];
+    const planned = limitOf({ tokens: limit, windowNs: BigInt(windowMs) * MS, arrivalWithinNs: 0n });
+    for (const [travelMs, answerMs] of [
+      [1, 2],
+      [30, 60],
+      [80, 300],
+    ] as const) {
+      const { countedNs, requests } = await simulate(conventional(planned, travelMs, answerMs));
+      assert.equal(requests.length, 400);
+      const server = createLimiter({
+        algorithm: 'sliding-log',
+        limit,
+        windowNs: windowMs * 1e6,
+        burst: limit,
+        phaseNs: 0,
+        countRefused: true,
+      });
+      for (const ns of countedNs) assert.ok(server.admit(ns), 'it got lucky');
+      assert.equal(audit(requests, { limit, windowMs }).holds, false);
+      // It does keep what it promises: the limit, if requests need no time at all.
+      assert.equal(audit(requests, { limit, windowMs, arrivalWithinMs: 0 }).holds, true);
+    }
+  });
+
+  it('is accepted as soon as it waits for answers', async () => {
+    const { requests } = await simulate(conventional(limitOf({ tokens: 5, arrivalWithinNs: undefined }), 30, 60));
+    assert.equal(audit(requests, { limit: 5, windowMs: 100 }).holds, true);
   });
 });
 

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { TraceLine } from '../../lib/audit/trace-line.ts';
 import { type Ended, run } from '../cli/support.ts';
+
+const LONG = process.env.SLUICEGATE_LONG === '1';
 
 const START = '{"trace":"start","version":1,"startedAt":"2026-01-01T00:00:00.000Z","startedNs":"5000000000"}\n';
 const endOf = (lines: number) => `{"trace":"end","lines":${lines}}\n`;
@@ -29,11 +31,15 @@ function burstsOf20(everyMs: number): string {
 const GOOD = START + burstsOf20(1_050) + endOf(60);
 const LUCKY = START + burstsOf20(1_000) + endOf(60);
 
-/** Audit a file with this content. */
-async function auditOf(t: TestContext, content: string | Buffer, flags = '', name = 'trace.jsonl'): Promise<Ended> {
+function folderOf(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'sluicegate-audit-'));
   t.after(() => rmSync(folder, { recursive: true }));
-  const path = join(folder, name);
+  return folder;
+}
+
+/** Audit a file with this content. */
+async function auditOf(t: TestContext, content: string | Buffer, flags = '', name = 'trace.jsonl'): Promise<Ended> {
+  const path = join(folderOf(t), name);
   writeFileSync(path, content);
   const ended = await run(t, ['audit', path, ...`--limit 20 --window 1000 ${flags}`.trim().split(' ')]);
   return { ...ended, stdout: ended.stdout.replaceAll(path, name), stderr: ended.stderr.replaceAll(path, name) };
@@ -126,6 +132,62 @@ describe('sluicegate audit', { concurrency: 2 }, () => {
     const { code, stdout } = await auditOf(t, GOOD + GOOD, '--json');
     assert.equal((JSON.parse(stdout) as { readonly worst: { readonly count: number } }).worst.count, 40);
     assert.equal(code, 1);
+  });
+});
+
+describe('a trace in another form', { concurrency: 2 }, () => {
+  const lines = burstsOf20(1_050).trimEnd().split('\n');
+  const worstOf = ({ stdout }: Ended) => (JSON.parse(stdout) as { readonly worst: { readonly count: number } }).worst;
+
+  it('may have the line breaks of Windows', async (t) => {
+    assert.equal((await auditOf(t, GOOD.replaceAll('\n', '\r\n'))).code, 0);
+  });
+
+  it('may have its lines in any order, and fields that are not known', async (t) => {
+    const mixed = lines.map((line, n) => lines[(n * 37) % lines.length] ?? line);
+    assert.equal(new Set(mixed).size, lines.length);
+    const odd = mixed.map((line) => line.replace('}', ',"constructor":null,"toString":[],"Δ":{"sentNs":"0"}}'));
+    const ended = await auditOf(t, `${START}${odd.join('\n')}\n${endOf(60)}`, '--json');
+    assert.equal(ended.code, 0);
+    assert.equal(worstOf(ended).count, 20);
+  });
+
+  it('is refused with a line twice; without a header it counts twice', async (t) => {
+    const twice = lines.toSpliced(5, 0, lines[5] ?? '').join('\n');
+    const { code, stderr } = await auditOf(t, `${START}${twice}\n${endOf(60)}`, '--tolerant');
+    assert.equal(code, 2);
+    assert.match(stderr, /line 63: .* 60 lines, but it has 61/);
+    const ended = await auditOf(t, twice, '--json');
+    assert.equal(ended.code, 1);
+    assert.equal(worstOf(ended).count, 21);
+  });
+});
+
+describe('a huge trace', () => {
+  const requests = LONG ? 1_000_000 : 200_000;
+
+  it(`of ${requests} requests needs little memory`, async (t) => {
+    const path = join(folderOf(t), 'huge.jsonl');
+    const file = openSync(path, 'w');
+    writeSync(file, START);
+    for (let from = 0; from < requests; from += 10_000) {
+      const block = Array.from({ length: 10_000 }, (_, n) => {
+        // 20 in each second, which are answered in the order opposite to that in which they were sent.
+        const [second, place] = [Math.floor((from + n) / 20), (from + n) % 20];
+        const [sentMs, answeredMs] = [1_100 * second + place, 1_100 * second + 99 - place];
+        return `{"batch":1,"item":${from + n},"attempt":1,"thread":1,"sentNs":"${sentMs}000000","answeredNs":"${answeredMs}000000","verdict":"ok"}\n`;
+      });
+      writeSync(file, block.join(''));
+    }
+    writeSync(file, endOf(requests));
+    closeSync(file);
+    // The file alone would not fit into this heap.
+    const limited = { NODE_OPTIONS: `--max-old-space-size=${LONG ? 40 : 16}` };
+    const { code, stdout, stderr } = await run(t, ['audit', path, '--limit=20', '--window=1000', '--json'], limited);
+    assert.equal(stderr, '');
+    assert.equal(code, 0);
+    const { sent, worst } = JSON.parse(stdout) as { readonly sent: number; readonly worst: { readonly count: number } };
+    assert.deepEqual([sent, worst.count], [requests, 20]);
   });
 });
 

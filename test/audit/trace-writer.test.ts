@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
-import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { readTrace } from '../../lib/audit/read-trace.ts';
+import { readTrace, TraceError } from '../../lib/audit/read-trace.ts';
 import type { TraceLine } from '../../lib/audit/trace-line.ts';
 import { TraceWriter } from '../../lib/audit/trace-writer.ts';
 import { InvalidOptionError } from '../../lib/errors.ts';
 
+const ENDLESS = fileURLToPath(new URL('./fixtures/endless.js', import.meta.url));
 const FULL_DISK = fileURLToPath(new URL('./fixtures/full-disk.js', import.meta.url));
 
 function folder(t: TestContext): string {
@@ -109,6 +111,8 @@ describe('TraceWriter', () => {
     ['a folder', (folder) => folder],
     ['a file in a folder that is not there', (folder) => join(folder, 'no', 'trace.jsonl')],
     ['a device', () => '/dev/null'],
+    ['a device that is always full', () => '/dev/full'],
+    ['a file in a file', () => join(FULL_DISK, 'trace.jsonl')],
     [
       'a pipe, without waiting for its other end',
       (folder) => {
@@ -127,6 +131,52 @@ describe('TraceWriter', () => {
       );
     });
   }
+
+  it('refuses a file that it may not write', (t) => {
+    const path = join(folder(t), 'trace.jsonl');
+    writeFileSync(path, 'mine', { mode: 0o444 });
+    chmodSync(dirname(path), 0o755);
+    // The superuser may write everything: be somebody else for a moment.
+    const isSuperuser = process.geteuid?.() === 0;
+    if (isSuperuser) process.seteuid?.(65_534);
+    try {
+      assert.throws(() => new TraceWriter(path, 0n), /"trace".*EACCES/);
+    } finally {
+      if (isSuperuser) process.seteuid?.(0);
+    }
+    assert.equal(readFileSync(path, 'utf8'), 'mine');
+  });
+
+  it('refuses a file that is being written, by whatever name, and takes it when that is over', async (t) => {
+    const path = join(folder(t), 'trace.jsonl');
+    const writer = new TraceWriter(path, 0n);
+    writer.add(lineOf(0));
+    symlinkSync(path, `${path}.link`);
+    for (const name of [path, `${path}.link`]) {
+      assert.throws(() => new TraceWriter(name, 0n), InvalidOptionError);
+    }
+    await writer.close();
+    assert.deepEqual(await itemsOf(path), [0]);
+    await new TraceWriter(path, 0n).close();
+    assert.deepEqual(await itemsOf(path), []);
+  });
+
+  it('leaves a trace whose process is killed without an end, and otherwise readable', async (t) => {
+    const path = join(folder(t), 'trace.jsonl');
+    const child = spawn(process.execPath, [ENDLESS, path], { stdio: 'ignore' });
+    const exited = once(child, 'exit');
+    while ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) < 300_000) await new Promise(setImmediate);
+    child.kill('SIGKILL');
+    await exited;
+    await assert.rejects(itemsOf(path), (error) => error instanceof TraceError && error.isCut);
+    const cuts: string[] = [];
+    let items = 0;
+    for await (const { entry } of readTrace(path, { onCut: (how) => cuts.push(how) })) {
+      if (entry.kind === 'attempt') items++;
+    }
+    assert.equal(cuts.length, 1);
+    assert.ok(items > 1_000, `${items} lines`);
+  });
 
   for (const when of ['meanwhile', 'closing']) {
     it(`warns once when it cannot write (${when}), discards the rest, and closes all the same`, async (t) => {

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { MessageChannel } from 'node:worker_threads';
-import { type AuditOptions, Auditor, type AuditVerdict } from '../../lib/audit/audit.ts';
-import { readTrace } from '../../lib/audit/read-trace.ts';
 import { createEngine, type EngineOptions, InvalidOptionError, type TraceLine } from '../../lib/index.ts';
 import { END, type Reply } from '../../lib/protocol.ts';
 import { ReplyBuffer } from '../../workers/reply-buffer.ts';
@@ -21,36 +21,12 @@ import {
   statsWhen,
 } from '../support/engine-bench.ts';
 import type { Act } from './fixtures/acts.ts';
+import type { Script } from './fixtures/script.ts';
+import { auditOf, linesOf, makeCells, makeStage, timesIn, tracePath, until } from './support.ts';
 
 const ACTS = new URL('./fixtures/acts.js', import.meta.url);
 
-/** The path of a trace that is gone when the test ends. */
-function tracePath(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'sluicegate-trace-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  return join(folder, 'trace.jsonl');
-}
-
-/** The lines of a trace between its first and its last one. */
-function linesOf(path: string): TraceLine[] {
-  const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
-  return lines.slice(1, -1).map((line) => JSON.parse(line) as TraceLine);
-}
-
-async function auditOf(path: string, options: AuditOptions): Promise<AuditVerdict> {
-  const auditor = new Auditor(options);
-  for await (const { entry } of readTrace(path)) {
-    if (entry.kind === 'attempt' && entry.times !== undefined) auditor.add(entry.times);
-  }
-  return auditor.verdict();
-}
-
 const isSent = ({ sentNs, startedNs }: TraceLine) => sentNs !== undefined || startedNs !== undefined;
-
-/** Which of the four times there are. */
-function timesIn(line: TraceLine | undefined): string[] {
-  return Object.keys(line ?? {}).filter((key) => key.endsWith('Ns'));
-}
 
 /** Run acts to their end in an engine that keeps a trace; returns the lines of the items. */
 async function traceActs(t: TestContext, acts: readonly Act['kind'][], options: EngineOptions = {}) {
@@ -81,7 +57,7 @@ describe('the trace of an engine', { concurrency: 2 }, () => {
     );
     for (const { key, atNs } of arrivals) {
       const line = lines.find(({ item }) => String(item) === key);
-      assert.deepEqual([line?.verdict, line?.attempt, timesIn(line)], ['ok', 1, ['sentNs', 'answeredNs']]);
+      assert.deepEqual([line?.verdict, line?.attempt, timesIn(line)], ['ok', 1, ['startedNs', 'sentNs', 'answeredNs']]);
       assert.ok(atNs <= BigInt(line?.answeredNs ?? -1), 'counted before it was answered');
     }
 
@@ -106,12 +82,99 @@ describe('the trace of an engine', { concurrency: 2 }, () => {
     assert.equal(sent.length, total, 'one line for each request that the server has seen');
     assert.equal(lines.filter(({ verdict }) => verdict === 'ok').length, items);
     const refused = lines.filter(({ verdict }) => verdict === 'refused');
-    assert.deepEqual(refused.map(timesIn), [['sentNs', 'answeredNs']]);
+    assert.deepEqual(refused.map(timesIn), [['startedNs', 'sentNs', 'answeredNs']]);
     const cancelled = sent.filter(({ verdict }) => verdict === 'cancelled');
     assert.equal(cancelled.length, result.summary.cancelled);
-    for (const line of cancelled) assert.deepEqual(timesIn(line), ['sentNs', 'abandonedNs']);
+    for (const line of cancelled) assert.deepEqual(timesIn(line), ['startedNs', 'sentNs', 'abandonedNs']);
     for (const line of lines) if (line.verdict === 'not-started') assert.deepEqual(timesIn(line), []);
     assert.equal((await auditOf(trace, rate)).holds, true);
+  });
+
+  it('has what a refusal stops: an attempt in flight, and one that waits for its token', async (t) => {
+    const rate = { limit: 2, windowMs: 50 };
+    const { engine, trace, cells } = makeStage(t, { threads: 1, concurrency: 3, rate });
+    const [refuses, goesOn] = [1, 2];
+    engine.on('rateLimited', () => Atomics.store(cells, goesOn, 1));
+    const running = engine.run([['sent', { await: refuses }, 'refuse once'], ['sent', { await: goesOn }], []]);
+    await until(() => engine.stats().inFlight === 2 && engine.stats().waiting === 1);
+    Atomics.store(cells, refuses, 1);
+    await running;
+    await engine.close();
+    const lines = linesOf(trace);
+    const first = lines.filter(({ verdict }) => verdict !== 'ok').sort((a, b) => a.item - b.item);
+    assert.deepEqual(
+      first.map((line) => [line.verdict, ...timesIn(line)]),
+      [
+        ['refused', 'startedNs', 'sentNs', 'answeredNs'],
+        ['cancelled', 'startedNs', 'sentNs', 'abandonedNs'],
+        ['not-started'],
+      ],
+    );
+    assert.equal(lines.filter(({ verdict }) => verdict === 'ok').length, 3);
+    assert.equal((await auditOf(trace, rate)).holds, true);
+  });
+
+  it('has each hop of a redirect, with a token of its own', async (t) => {
+    const arrivedNs = new Map<string, bigint>();
+    const server = createServer((request, response) => {
+      arrivedNs.set(request.url ?? '', process.hrtime.bigint());
+      if (request.url === '/c') response.end('there');
+      else response.writeHead(302, { location: request.url === '/a' ? '/b' : '/c' }).end();
+    }).listen(0, '127.0.0.1');
+    t.after(() => server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const rate = { limit: 2, windowMs: 50 };
+    const trace = tracePath(t);
+    const engine = makeEngine(t, { rate, trace, http: { maxRedirects: 2 } });
+    const { outcomes } = await engine.run([{ url: `http://127.0.0.1:${port}/a` }]);
+    await engine.close();
+    assert.ok(outcomes[0]?.ok);
+    const lines = linesOf(trace);
+    assert.deepEqual(
+      lines.map((line) => [line.request, line.verdict, ...timesIn(line)]),
+      [undefined, 1, 2].map((request) => [request, 'ok', 'startedNs', 'sentNs', 'answeredNs']),
+    );
+    for (const [hop, path] of ['/a', '/b', '/c'].entries()) {
+      const atNs = arrivedNs.get(path) ?? 0n;
+      assert.ok(BigInt(lines[hop]?.sentNs ?? 0) <= atNs && atNs <= BigInt(lines[hop]?.answeredNs ?? 0), path);
+    }
+    assert.equal((await auditOf(trace, rate)).holds, true);
+  });
+
+  it('is judged by the time in which requests arrive, if the engine was told it', async (t) => {
+    const rate = { limit: 2, windowMs: 50 };
+    const arrivalWithinMs = 20;
+    const { engine, trace } = makeStage(t, { concurrency: 6, rate: { ...rate, arrivalWithinMs } });
+    // All are under way before the first one is answered.
+    await engine.run(Array<Script>(6).fill(['sent', { meet: 6, atCell: 1 }, 'answered']));
+    await engine.close();
+    assert.equal((await auditOf(trace, rate)).worst?.count, 6);
+    assert.equal((await auditOf(trace, { ...rate, arrivalWithinMs })).holds, true);
+    assert.equal((await auditOf(trace, { ...rate, arrivalWithinMs: 1_000 })).worst?.count, 6);
+  });
+
+  it('shows that two engines do not share a limit', async (t) => {
+    const rate = { limit: 2, windowMs: 50 };
+    const cells = makeCells();
+    const stages = [1, 2].map(() => makeStage(t, { rate }, cells));
+    // Two requests of each engine are under way at a time.
+    const items = Array<Script>(2).fill(['sent', { meet: 4, atCell: 1 }, 'answered']);
+    await Promise.all(stages.map(({ engine }) => engine.run(items)));
+    await Promise.all(stages.map(({ engine }) => engine.close()));
+    for (const { trace } of stages) assert.equal((await auditOf(trace, rate)).holds, true);
+    const both = tracePath(t);
+    writeFileSync(both, stages.map(({ trace }) => readFileSync(trace, 'utf8')).join(''));
+    assert.equal((await auditOf(both, rate)).worst?.count, 4);
+    assert.equal((await auditOf(both, { ...rate, limit: 4 })).holds, true);
+  });
+
+  it('is the file of one engine at a time', async (t) => {
+    const trace = tracePath(t);
+    const engine = makeEngine(t, { trace });
+    assert.throws(() => createEngine({ trace }), InvalidOptionError);
+    await engine.close();
+    await makeEngine(t, { trace }).close();
   });
 
   it('has attempts that timed out, failed, and were tried again', async (t) => {
@@ -132,15 +195,15 @@ describe('the trace of an engine', { concurrency: 2 }, () => {
     );
     assert.deepEqual(story, [
       [
-        [1, 'retry', 'sentNs', 'abandonedNs'],
-        [2, 'ok', 'sentNs', 'answeredNs'],
+        [1, 'retry', 'startedNs', 'sentNs', 'abandonedNs'],
+        [2, 'ok', 'startedNs', 'sentNs', 'answeredNs'],
       ],
       // An error is an answer only where it proves that the request was counted.
       [
-        [1, 'retry', 'sentNs', 'answeredNs'],
-        [2, 'ok', 'sentNs', 'answeredNs'],
+        [1, 'retry', 'startedNs', 'sentNs', 'answeredNs'],
+        [2, 'ok', 'startedNs', 'sentNs', 'answeredNs'],
       ],
-      [[1, 'fatal', 'sentNs', 'answeredNs']],
+      [[1, 'fatal', 'startedNs', 'sentNs', 'answeredNs']],
     ]);
   });
 
@@ -160,12 +223,12 @@ describe('the trace of an engine', { concurrency: 2 }, () => {
     const { trace, lines, of } = await traceActs(t, ['plain', 'sends', ...Array(6).fill('asks for more')], { rate });
     assert.equal(lines.length, 2 + 6 * 3);
     assert.deepEqual(timesIn(of(0)[0]), ['startedNs', 'answeredNs']);
-    assert.deepEqual(timesIn(of(1)[0]), ['sentNs', 'answeredNs']);
+    assert.deepEqual(timesIn(of(1)[0]), ['startedNs', 'sentNs', 'answeredNs']);
     assert.deepEqual(
       of(2).map(({ request }) => request),
       [undefined, 1, 2],
     );
-    for (const line of of(2)) assert.deepEqual(timesIn(line), ['sentNs', 'answeredNs']);
+    for (const line of of(2)) assert.deepEqual(timesIn(line), ['startedNs', 'sentNs', 'answeredNs']);
     assert.equal((await auditOf(trace, rate)).holds, true);
   });
 
@@ -173,25 +236,6 @@ describe('the trace of an engine', { concurrency: 2 }, () => {
     const { lines } = await traceActs(t, ['asks for more', 'plain']);
     assert.equal(lines.filter(isSent).length, 4);
   });
-
-  for (const [kind, start] of [
-    ['dies once', 'startedNs'],
-    ['dies after sending', 'sentNs'],
-  ] as const) {
-    it(`has an attempt that was lost with its thread: ${kind}`, async (t) => {
-      const rate = { limit: 2, windowMs: 50 };
-      const { trace, outcomes, of } = await traceActs(t, [kind, 'plain', 'plain'], { rate, circuit: false });
-      assert.ok(outcomes.every(({ ok }) => ok));
-      const [lost, ...others] = of(0);
-      assert.deepEqual([lost?.verdict, timesIn(lost)], ['lost', [start, 'abandonedNs']]);
-      assert.deepEqual(
-        others.map(({ verdict }) => verdict),
-        ['ok'],
-      );
-      assert.notEqual(others[0]?.thread, lost?.thread);
-      assert.equal((await auditOf(trace, rate)).holds, true);
-    });
-  }
 
   it('has aborted attempts', async (t) => {
     const trace = tracePath(t);

@@ -66,7 +66,7 @@ describe('a ring of calls', () => {
         plainMayOvertake: true,
         check: ({ ghost: { made, told } }) => {
           for (const [second, calls] of Object.entries(told)) {
-            assert.ok(calls <= (made[second] ?? 0), `${calls} told of ${made[second]} calls in second ${second}`);
+            assert.ok(calls <= (made[second] ?? 0), `${calls} told of ${made[second] ?? 0} calls in second ${second}`);
           }
         },
         end: ({ ghost: { made, told } }) => {

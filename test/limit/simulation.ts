@@ -74,7 +74,7 @@ interface Flight {
   /** Infinity if it never arrives. */
   arrivesNs: number;
   readonly fromNs: bigint;
-  readonly isSendingKnown: boolean;
+  readonly sentNs: bigint | undefined;
 }
 
 /** A worker thread with its lanes. */
@@ -149,8 +149,8 @@ class SimulatedThread {
     const travelsNs = Math.floor(fate.arrivalShare * (isLost ? run.strayNs(fate) : run.travelNs(fate)));
     const flight: Flight = {
       arrivesNs: isLost && fate.vanishes ? Number.POSITIVE_INFINITY : time.now + travelsNs,
-      fromNs: fate.reportsSent ? time.nowNs : calledNs,
-      isSendingKnown: fate.reportsSent,
+      fromNs: calledNs,
+      sentNs: fate.reportsSent ? time.nowNs : undefined,
     };
     this.underWay.add(flight);
     // The upstream counts a request before it answers it.
@@ -232,9 +232,9 @@ class Simulation {
   }
 
   /** Our side is done with a request. */
-  landed({ arrivesNs, fromNs, isSendingKnown }: Flight, isAnswered: boolean): void {
+  landed({ arrivesNs, fromNs, sentNs }: Flight, isAnswered: boolean): void {
     if (arrivesNs < Number.POSITIVE_INFINITY) this.observed.countedNs.push(arrivesNs - START_NS);
-    this.observed.requests.push({ fromNs, isSendingKnown, endNs: this.time.nowNs, isAnswered });
+    this.observed.requests.push({ fromNs, sentNs, endNs: this.time.nowNs, isAnswered });
   }
 
   async run(): Promise<Observation> {
