@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { createHistogram, performance, type RecordableHistogram } from 'node:perf_hooks';
+import { Worker } from 'node:worker_threads';
 import PQueue from 'p-queue';
 import { Agent } from 'undici';
 import { createEngine } from '../../../lib/index.ts';
@@ -7,6 +9,7 @@ import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts'
 import { atLeast, atMost, type Part, type Row } from '../../harness/suite.ts';
 import { BURN_MS, burn } from './burn.ts';
 
+const THREADS = 2;
 const IN_FLIGHT = 32;
 const ITEMS = 400;
 const QUICK_ITEMS = 80;
@@ -37,7 +40,7 @@ export const isolation: Part = {
   async run({ isQuick }) {
     const items = isQuick ? QUICK_ITEMS : ITEMS;
     const simulator = await startSimulator({ algorithm: 'none', serviceTimeMs: SERVICE_MS, kis: false });
-    const ways = [threads(simulator.url), inProcess(simulator.url)];
+    const ways = [threads(simulator.url), inProcess(simulator.url), bareThreads()];
     try {
       const watch = watchMachine();
       // Once without a look: threads, connections, code.
@@ -55,6 +58,7 @@ export const isolation: Part = {
             notes: [
               'how much later than due a timer of 1 ms fires, over all rounds, taken in turn',
               'the work is a loop that looks at the clock',
+              'bare threads do nothing but the work, and the main thread nothing but wait: what the machine itself allows',
               describeDisturbance(watch()),
             ],
           },
@@ -90,11 +94,11 @@ function threads(url: string): Way {
   const engine = createEngine<{ url: string }, unknown>({
     handler: new URL('./fixtures/burning-http.js', import.meta.url),
     http: { baseUrl: url },
-    threads: 2,
+    threads: THREADS,
     concurrency: IN_FLIGHT,
   });
   return {
-    name: 'sluicegate, 2 threads',
+    name: `sluicegate, ${THREADS} threads`,
     run: async (items) => {
       const { summary } = await engine.run(Array.from({ length: items }, (_, index) => ({ url: `/items/${index}` })));
       return summary.succeeded;
@@ -120,6 +124,24 @@ function inProcess(url: string): Way {
       return succeeded;
     },
     close: () => agent.close(),
+  };
+}
+
+/** No engine, no requests: what is late here is late because of the machine. */
+function bareThreads(): Way {
+  const workers = Array.from({ length: THREADS }, () => new Worker(new URL('./fixtures/burner.js', import.meta.url)));
+  return {
+    name: `${THREADS} bare threads, no requests`,
+    run: async (items) => {
+      const share = items / THREADS;
+      const done = workers.map((worker) => once(worker, 'message'));
+      for (const worker of workers) worker.postMessage(share);
+      await Promise.all(done);
+      return share * THREADS;
+    },
+    close: async () => {
+      await Promise.all(workers.map((worker) => worker.terminate()));
+    },
   };
 }
 
