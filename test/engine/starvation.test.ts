@@ -8,9 +8,11 @@ test('items that hold a token while they wait for the next do not starve each ot
     handlerData: { ...new Board().data, tokens },
     rate: { limit: tokens, windowMs: 20, straggleMs: 20 },
     concurrency: 6,
-    timeoutMs: 100,
+    // Long enough for the first four to find each other.
+    timeoutMs: 400,
     retry: { maxAttempts: 1 },
   });
+  await engine.ready();
   const { outcomes, summary } = await engine.run([0, 1, 2, 3, 4, 5]);
   // The first four take all tokens. Who gives up first frees one: on a slow machine the last may wait long enough for it.
   const starved = outcomes.filter(({ ok }) => !ok);
@@ -21,7 +23,7 @@ test('items that hold a token while they wait for the next do not starve each ot
     // Two more turns than one, each of an attempt, a window and the straggle.
     assert.equal(
       error.message,
-      'No further token within 420 ms: too many items hold one while they wait for the next.',
+      'No further token within 1320 ms: too many items hold one while they wait for the next.',
     );
   }
   assert.equal(summary.total, 6);
