@@ -1,7 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import { END, NOT_IDEMPOTENT, type Reply } from '../lib/protocol.ts';
-import { toFailureRecord } from '../lib/recover/error-record.ts';
-import { uncloneableRecord } from '../lib/recover/stop-records.ts';
+import { cloneCause, uncloneableRecord } from '../lib/recover/stop-records.ts';
 import type { AttemptTimes } from './attempt-times.ts';
 
 /** From this many items on, columns travel as typed arrays; below, plain arrays are cheaper to clone. */
@@ -74,8 +73,7 @@ export class ReplyBuffer {
         return structuredClone(value);
       } catch (error) {
         ends[position] = END.fatal | ((ends[position] ?? 0) & NOT_IDEMPOTENT);
-        const { name, message } = toFailureRecord(error, true);
-        return uncloneableRecord({ name, message });
+        return uncloneableRecord(cloneCause(error));
       }
     });
     return { values, ends };

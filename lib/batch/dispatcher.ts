@@ -4,6 +4,7 @@ import { ItemError } from '../errors.ts';
 import type { ThreadHandle, ThreadPool } from '../pool/thread-pool.ts';
 import { END, NOT_IDEMPOTENT, type Reply } from '../protocol.ts';
 import { type FailureRecord, toFailureRecord } from '../recover/error-record.ts';
+import { cloneCause } from '../recover/stop-records.ts';
 import type { SuccessRate } from '../recover/success-rate.ts';
 import type { ControlBlock } from '../shared/control-block.ts';
 import type { Batch } from './batch.ts';
@@ -183,6 +184,8 @@ export class Dispatcher {
   onReply(thread: ThreadHandle, reply: Reply): void {
     const chunk = this.#chunks.get(reply.id);
     if (chunk === undefined || chunk.thread !== thread) return;
+    // One before it could not be read, and says what became of the items between: the end of the thread settles them.
+    if (reply.from !== chunk.settled) return;
     chunk.foldCounts();
     const { batch } = chunk;
     const count = reply.values.length;
@@ -214,7 +217,7 @@ export class Dispatcher {
       } else {
         chunk.batch.fail(entry, {
           ...toFailureRecord(new ItemError('NOT_CLONEABLE', 'The item cannot be sent to a worker thread.'), false),
-          cause: { name: toFailureRecord(error, false).name, message: toFailureRecord(error, false).message },
+          cause: cloneCause(error),
         });
       }
     }

@@ -31,8 +31,16 @@ export class Watchdog {
       yield [thread, 'a handler that ignored its timeout'];
     }
     for (const thread of this.#stillThreads.look(chunks, this.#stillLooks)) {
-      thread.isMute = true;
+      blameStill(thread, chunks);
       yield [thread, 'a handler that blocked its thread'];
     }
   }
+}
+
+/** What blocks the thread is one of the items whose ends it has not reported. Which one it is shows when they run alone. */
+function blameStill(thread: ThreadHandle, all: Iterable<Chunk>): void {
+  const chunks = [...all].filter((chunk) => chunk.thread === thread);
+  const unreported = chunks.reduce((sum, { slot, settled }) => sum + slot.started - settled, 0);
+  if (unreported === 1) thread.isMute = true;
+  else for (const chunk of chunks) chunk.blame = 'suspect';
 }

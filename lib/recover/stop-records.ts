@@ -1,5 +1,11 @@
 import type { CauseRecord } from '../types.ts';
-import { type FailureRecord, MAX_UPSTREAM_CODE_CHARS, readString, toCauseRecord } from './error-record.ts';
+import {
+  type FailureRecord,
+  MAX_UPSTREAM_CODE_CHARS,
+  readString,
+  toCauseRecord,
+  toFailureRecord,
+} from './error-record.ts';
 
 /** The record of an attempt that took longer than its timeout. */
 export function timeoutRecord(timeoutMs: number, isSent: boolean): FailureRecord {
@@ -50,6 +56,17 @@ export function credentialsRecord(error: unknown): FailureRecord {
     possiblyExecuted: false,
     ...(cause === undefined ? {} : { cause }),
   };
+}
+
+/**
+ * Why something could not be cloned. Node says it with the source text of a function or the description of a symbol,
+ * which may be long and may be a secret; the class of an object says as much as anybody needs.
+ */
+export function cloneCause(error: unknown): CauseRecord {
+  const { name, message } = toFailureRecord(error, true);
+  const isText =
+    / could not be cloned\.$/.test(message) && !/^(?:#<[\w$]+>|An? [\w ]+) could not be cloned\.$/.test(message);
+  return { name, message: isText ? 'A function or a symbol could not be cloned.' : message };
 }
 
 /** The handler came back with a value, but the value cannot cross to the main thread. */
