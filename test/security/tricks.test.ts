@@ -89,8 +89,10 @@ test('what must not run twice does not, when nobody can read what became of it',
   const engine = openEngine<string, unknown>(t, HANDLER, { concurrency: 2, threads: 1 });
   const trick: Trick = 'a list 4000 deep, where nobody looks';
   const { outcomes, summary } = await engine.run(['fine', trick, 'fine'], { idempotent: false });
-  assert.deepEqual(ends(outcomes), ['ok', 'NOT_CLONEABLE', 'ok']);
-  assert.equal(summary.requestsSent, 3);
+  const [before, end, after] = ends(outcomes);
+  assert.deepEqual([before, after, summary.requestsSent], ['ok', 'ok', 3]);
+  // In doubt if its thread was ended before it had noted that it was done.
+  assert.ok(end === 'NOT_CLONEABLE' || end === 'IN_DOUBT', end);
 });
 
 test('a thread that is blocked when nothing of it is in work is replaced', async (t) => {
