@@ -44,7 +44,9 @@ export class Attempt implements HandlerContext {
   readonly #host: AttemptHost;
   /** Where the built-in handlers listen, without the cost of a signal. */
   [STOP_HOOK]: StopListener | undefined = undefined;
-  readonly #grants: Grant[] = [];
+  /** For the first request, and those for further ones. */
+  readonly #grant: Grant | undefined;
+  #furtherGrants: Grant[] | undefined;
   /** Only for a trace. What it notes it notes before the tokens change. */
   readonly #times: AttemptTimes | undefined;
   readonly #firstClock: RequestClock | undefined;
@@ -76,7 +78,7 @@ export class Attempt implements HandlerContext {
     this.threadId = threadId;
     this.state = state;
     this.#credentials = credentials;
-    if (grant !== undefined) this.#grants.push(grant);
+    this.#grant = grant;
     this.#times = times;
     this.#firstClock = times?.open(startNs);
   }
@@ -120,13 +122,13 @@ export class Attempt implements HandlerContext {
     const nowNs = this.#host.nowNs();
     this.#host.onSent('first', nowNs);
     this.#firstClock?.sent(nowNs);
-    this.#grants[0]?.sent(nowNs);
+    this.#grant?.sent(nowNs);
   }
 
   answered(): void {
     if (this.#isOver || this.#isAnswered) return;
     this.#isAnswered = true;
-    const grant = this.#grants[0];
+    const grant = this.#grant;
     if (grant === undefined && this.#firstClock === undefined) return;
     const nowNs = this.#host.nowNs();
     this.#firstClock?.answered(nowNs);
@@ -190,7 +192,8 @@ export class Attempt implements HandlerContext {
       waiter.look();
       throw error;
     }
-    this.#grants.push(got);
+    this.#furtherGrants ??= [];
+    this.#furtherGrants.push(got);
     return { grant: got, clock: this.#times?.open(this.#host.nowNs()) };
   }
 
@@ -218,15 +221,23 @@ export class Attempt implements HandlerContext {
     this.#isOver = true;
     this.#cancelTickets();
     this.#times?.settle(how, nowNs);
-    let gaveBack = false;
-    for (const grant of this.#grants) {
-      if (!grant.isOpen) continue;
-      if (how === 'answered') grant.answered(nowNs);
-      else if (how === 'notSent' && !grant.isSent) {
-        grant.giveBack();
-        gaveBack = true;
-      } else grant.abandoned(nowNs);
-    }
+    let gaveBack = settleGrant(this.#grant, how, nowNs);
+    for (const grant of this.#furtherGrants ?? []) if (settleGrant(grant, how, nowNs)) gaveBack = true;
     return gaveBack;
   }
+}
+
+/** Settle a token that is still open. True if it was given back. */
+function settleGrant(grant: Grant | undefined, how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): boolean {
+  if (!grant?.isOpen) return false;
+  if (how === 'answered') {
+    grant.answered(nowNs);
+    return false;
+  }
+  if (how === 'notSent' && !grant.isSent) {
+    grant.giveBack();
+    return true;
+  }
+  grant.abandoned(nowNs);
+  return false;
 }

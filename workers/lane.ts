@@ -1,74 +1,39 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Grant } from '../lib/limit/limiter.ts';
-import { Ticket, type Waiter } from '../lib/limit/waiter.ts';
+import { Ticket } from '../lib/limit/waiter.ts';
 import { type ChunkTask, END, NOT_IDEMPOTENT } from '../lib/protocol.ts';
 import { judge } from '../lib/recover/classify.ts';
 import { type FailureRecord, read } from '../lib/recover/error-record.ts';
-import type { RecoveryTable } from '../lib/recover/recovery-table.ts';
 import { abortedRecord, starvedRecord, timeoutRecord, uncloneableRecord } from '../lib/recover/stop-records.ts';
-import type { CallCounter } from '../lib/shared/call-ring.ts';
-import type { ControlBlock } from '../lib/shared/control-block.ts';
-import { CAUSE, type Gate } from '../lib/shared/gate.ts';
+import { CAUSE } from '../lib/shared/gate.ts';
 import { WORK } from '../lib/shared/layout.ts';
-import type { TraceCells } from '../lib/shared/trace-cells.ts';
 import { WorkSlot } from '../lib/shared/work-slot.ts';
-import type { Classify, Settled } from '../lib/types.ts';
+import type { Settled } from '../lib/types.ts';
 import { Attempt, type AttemptHost, type StopReason } from './attempt.ts';
 import { AttemptTimes } from './attempt-times.ts';
 import { isTooDeep, MAX_DEPTH } from './depth.ts';
-import type { LoadedHandler } from './load-handler.ts';
+import type { LaneHost } from './lane-host.ts';
 import { ReplyBuffer } from './reply-buffer.ts';
-import type { HandlerTraits } from './traits.ts';
+import { isGatewayWord, isThenable } from './returned.ts';
+import { mayRunTwice } from './traits.ts';
 
 /** A chunk that takes longer than this gives back what it has not started, so that idle lanes elsewhere can do it. */
 const CHUNK_BUDGET_NS = 8_000_000n;
+/** The deadline that the watchdog sees may be so much too late: then one serves many quick items. */
+const WATCHDOG_SLACK_NS = 5_000_000n;
 
-/** What a lane needs of its thread. */
-export interface LaneHost {
-  readonly threadId: number;
-  readonly block: ControlBlock;
-  readonly gate: Gate;
-  /** The calls of this thread, second by second. */
-  readonly calls: CallCounter;
-  readonly waiter: Waiter | undefined;
-  readonly handler: LoadedHandler;
-  readonly classifiers: readonly Classify[];
-  readonly table: RecoveryTable;
-  readonly timeoutNs: bigint;
-  /** Longest wait for a further token. */
-  readonly acquireTimeoutNs: bigint;
-  /** Whether a rate-limit event aborts what is in flight. */
-  readonly cancelsInFlight: boolean;
-  /** Where every request is noted, if there is a trace. */
-  readonly trace: TraceCells | undefined;
-  /** Is there sense in new credentials for an item that has got some so often already? */
-  mayRefresh(record: FailureRecord, refreshes: number): boolean;
-  /** Something happened to a request of this generation after which no further one may start. */
-  closeGate(generation: number, cause: number, quietMs: number | undefined, nowNs: bigint): void;
-  /** The upstream says that its quota is used up for so long. Returns that, if it can be believed. */
-  believeQuota(quotaResetMs: number | undefined, ignoredHints: number | undefined): number | undefined;
-  /** An answer that says so closes the gate. */
-  readonly obeysQuota: boolean;
-  /** For the circuit breaker. */
-  countSuccess(): void;
-  countFailure(record: FailureRecord, generation: number, nowNs: bigint): void;
-  /** The lane is done with a chunk. */
-  publishCounts(nowNs: bigint): void;
-  /** Let finished ends be sent soon, if the chunk takes long. */
-  flushSoon(): void;
-  /** Call `timeOut` when this deadline has passed and still stands. */
-  watchDeadline(deadlineNs: bigint): void;
-  recordWait(waitNs: bigint): void;
-  recordService(serviceNs: bigint): void;
+/** The chunk in work and where its ends go. */
+interface Job {
+  readonly chunk: ChunkTask;
+  readonly slot: WorkSlot;
+  readonly reply: ReplyBuffer;
 }
 
 /** Works on one item at a time. */
 export class Lane implements AttemptHost {
   readonly #thread: LaneHost;
   readonly #port: MessagePort;
-  #chunk: ChunkTask | undefined;
-  #slot: WorkSlot | undefined;
-  #reply: ReplyBuffer | undefined;
+  #job: Job | undefined;
   #attempt: Attempt | undefined;
   #ticket: Ticket | undefined;
   /** Set while the item in work waits for its tokens and was told to stop. */
@@ -78,10 +43,15 @@ export class Lane implements AttemptHost {
   /** When the attempt in work has had its time; 0 while there is none. */
   deadlineNs = 0n;
   #pausedDeadlineNs = 0n;
+  /** The deadline in the slot is that of no item which starts at this time or later. */
+  #coveredNs = 0n;
   /** The attempt in work waits for a further token. */
   #isAcquiring = false;
-  /** When the last item ended. */
-  #lastEndNs = 0n;
+  /** When the item in work was taken up, and when its handler was called. */
+  #askedNs = 0n;
+  #startNs = 0n;
+  /** The clock as it was read last between items. */
+  #nowNs = 0n;
 
   constructor(thread: LaneHost, port: MessagePort) {
     this.#thread = thread;
@@ -105,11 +75,11 @@ export class Lane implements AttemptHost {
   }
 
   #isGateOpen(): boolean {
-    return this.#chunk !== undefined && this.#thread.gate.isOpenFor(this.#chunk.generation);
+    return this.#job !== undefined && this.#thread.gate.isOpenFor(this.#job.chunk.generation);
   }
 
   onSent(which: 'first' | 'further', nowNs: bigint): void {
-    const slot = this.#slot;
+    const slot = this.#job?.slot;
     if (slot === undefined) return;
     const isCounted = which === 'first' && (slot.work & WORK.sent) !== 0;
     slot.work |= WORK.sent;
@@ -124,7 +94,8 @@ export class Lane implements AttemptHost {
 
   onWaiting(): void {
     this.#isAcquiring = true;
-    this.#pausedDeadlineNs = this.deadlineNs;
+    // It may be asked for before the handler has returned, and its deadline is set.
+    this.#pausedDeadlineNs = this.deadlineNs === 0n ? this.#startNs + this.#thread.timeoutNs : this.deadlineNs;
     // Not for ever: handlers that hold an unanswered token while they wait for a further one can starve each other.
     this.#setDeadline(this.nowNs() + this.#thread.acquireTimeoutNs);
   }
@@ -138,12 +109,12 @@ export class Lane implements AttemptHost {
 
   /** Send the ends that are done but not yet sent, for a chunk that has met a slow item. */
   flush(): void {
-    if (this.#reply?.isPending) this.#reply.flush();
+    if (this.#job?.reply.isPending) this.#job.reply.flush();
   }
 
   /** The gate was closed: stop what has not started of any generation below this one, and maybe what is in flight. */
   stopBelow(generation: number, cancels: boolean): void {
-    const chunk = this.#chunk;
+    const chunk = this.#job?.chunk;
     if (chunk === undefined || ((chunk.generation - generation) | 0) >= 0) return;
     if (this.#attempt === undefined) this.#stopWaiting('CANCELLED');
     else if (this.#isIdempotent && cancels) Attempt.stop(this.#attempt, 'CANCELLED');
@@ -151,7 +122,7 @@ export class Lane implements AttemptHost {
 
   /** The user aborted a batch. */
   stopBatch(batch: number): void {
-    if (this.#chunk?.batch !== batch) return;
+    if (this.#job?.chunk.batch !== batch) return;
     if (this.#attempt === undefined) this.#stopWaiting('ABORTED');
     else Attempt.stop(this.#attempt, 'ABORTED');
   }
@@ -159,7 +130,7 @@ export class Lane implements AttemptHost {
   /** The attempt in work has had its time. */
   timeOut(): void {
     if (this.#attempt === undefined) return;
-    if (this.#slot !== undefined) this.#slot.work |= WORK.toldTimeout;
+    if (this.#job !== undefined) this.#job.slot.work |= WORK.toldTimeout;
     Attempt.stop(this.#attempt, 'TIMEOUT');
   }
 
@@ -171,74 +142,95 @@ export class Lane implements AttemptHost {
 
   /** Work on a chunk until it is done, closed, over its budget, or the gate is closed. */
   async run(chunk: ChunkTask): Promise<void> {
-    const reply = new ReplyBuffer(this.#port, chunk.id, this.#thread.trace !== undefined);
-    const slot = new WorkSlot(this.#thread.block, chunk.slot);
-    this.#chunk = chunk;
-    this.#slot = slot;
-    this.#reply = reply;
+    const thread = this.#thread;
+    const { gate } = thread;
     const count = chunk.items.length;
-    const { gate } = this.#thread;
+    const reply = new ReplyBuffer(this.#port, chunk.id, thread.trace !== undefined);
+    const slot = new WorkSlot(thread.block, chunk.slot);
+    const job: Job = { chunk, slot, reply };
+    this.#job = job;
+    this.#coveredNs = 0n;
     const startedNs = this.nowNs();
-    this.#lastEndNs = startedNs;
+    const untilNs = startedNs + CHUNK_BUDGET_NS;
+    this.#nowNs = startedNs;
     for (let position = 0; position < count; position++) {
       if (!gate.isOpenFor(chunk.generation)) break;
-      if (this.#lastEndNs - startedNs > CHUNK_BUDGET_NS) break;
+      if (this.#nowNs > untilNs) break;
       if (!slot.claim(position)) break;
-      await this.#runItem(chunk, slot, reply, position);
-      if (count > 1 && reply.isPending) this.#thread.flushSoon();
+      // What need not be waited for is not: a row of quick items costs no turn of the microtask queue each.
+      const isLast = position + 1 === count;
+      const unfinished = this.#runItem(job, position) ?? (isLast ? undefined : thread.turn(this.#nowNs));
+      if (unfinished !== undefined) {
+        await unfinished;
+        this.#nowNs = this.nowNs();
+      }
+      if (count > 1 && reply.isPending) thread.flushSoon();
     }
-    this.#chunk = undefined;
-    this.#slot = undefined;
-    this.#reply = undefined;
+    this.#job = undefined;
     const endedNs = this.nowNs();
-    this.#thread.publishCounts(endedNs);
+    thread.publishCounts(endedNs);
     reply.flush(true, Number(endedNs - startedNs) / 1e6);
   }
 
-  async #runItem(chunk: ChunkTask, slot: WorkSlot, reply: ReplyBuffer, position: number): Promise<void> {
-    const { handler, timeoutNs, trace } = this.#thread;
+  /** Returns a promise only if there is something to wait for. */
+  #runItem(job: Job, position: number): Promise<void> | undefined {
+    const { chunk, slot } = job;
+    const { waiter } = this;
     const item = chunk.items[position];
-    const isIdempotent = mayRunTwice(item, chunk, handler.traits);
-    this.#isIdempotent = isIdempotent;
+    this.#isIdempotent = mayRunTwice(item, chunk.idempotent, this.#thread.handler.traits);
     this.#refreshes = chunk.refreshes?.[position] ?? 0;
-    const marks = isIdempotent ? WORK.idempotent : 0;
-    slot.work = WORK.waiting | marks;
-
-    const askedNs = this.nowNs();
-    let startNs = askedNs;
-    let grant: Grant | undefined;
-    if (this.waiter !== undefined) {
-      this.#stoppedWaiting = undefined;
-      let got: Grant | Ticket | undefined = this.waiter.acquire(askedNs);
-      if (got instanceof Ticket) {
-        this.#ticket = got;
-        got = await got.granted;
-        this.#ticket = undefined;
-        startNs = this.nowNs();
-      }
-      grant = got;
-      // The gate may have closed between the grant and this moment, or the lane was told to stop just after the grant (a
-      // lane that leaves the queue lets the next one in): nothing was sent, so the token is as it was.
-      if (grant === undefined || this.#stoppedWaiting !== undefined || !this.#isGateOpen()) {
-        if (grant !== undefined) {
-          grant.giveBack();
-          this.waiter.look();
-        }
-        const end = this.#stoppedWaiting === 'ABORTED' ? END.aborted : END.notStarted;
-        const waitedMs = Number(startNs - askedNs) / 1e6;
-        reply.add(end, end === END.aborted ? abortedRecord(false) : undefined, waitedMs, 0);
-        slot.work = 0;
-        return;
-      }
-      this.#thread.recordWait(startNs - askedNs);
+    if (waiter === undefined) {
+      // The end of the last item is the start of this one: no need to look at the clock again.
+      this.#askedNs = this.#nowNs;
+      return this.#call(job, position, undefined, this.#nowNs);
     }
+    slot.work = WORK.waiting | (this.#isIdempotent ? WORK.idempotent : 0);
+    this.#stoppedWaiting = undefined;
+    const askedNs = this.nowNs();
+    this.#askedNs = askedNs;
+    const got = waiter.acquire(askedNs);
+    if (got instanceof Ticket) return this.#waitAndCall(job, position, got);
+    return this.#callIfOpen(job, position, got, askedNs);
+  }
 
+  async #waitAndCall(job: Job, position: number, ticket: Ticket): Promise<void> {
+    this.#ticket = ticket;
+    const grant = await ticket.granted;
+    this.#ticket = undefined;
+    await this.#callIfOpen(job, position, grant, this.nowNs());
+  }
+
+  #callIfOpen(job: Job, position: number, grant: Grant | undefined, startNs: bigint): Promise<void> | undefined {
+    // The gate may have closed between the grant and this moment, or the lane was told to stop just after the grant (a
+    // lane that leaves the queue lets the next one in): nothing was sent, so the token is as it was.
+    if (grant === undefined || this.#stoppedWaiting !== undefined || !this.#isGateOpen()) {
+      if (grant !== undefined) {
+        grant.giveBack();
+        this.waiter?.look();
+      }
+      const end = this.#stoppedWaiting === 'ABORTED' ? END.aborted : END.notStarted;
+      const waitedMs = Number(startNs - this.#askedNs) / 1e6;
+      job.reply.add(end, end === END.aborted ? abortedRecord(false) : undefined, waitedMs, 0);
+      job.slot.work = 0;
+      return undefined;
+    }
+    this.#thread.recordWait(startNs - this.#askedNs);
+    return this.#call(job, position, grant, startNs);
+  }
+
+  /** Call the handler. */
+  #call(job: Job, position: number, grant: Grant | undefined, startNs: bigint): Promise<void> | undefined {
+    const { chunk, slot } = job;
+    const thread = this.#thread;
+    const { handler, trace } = thread;
+    const { reportsSent } = handler.traits;
+    const item = chunk.items[position];
     const times = trace && new AttemptTimes(trace, chunk.slot, position);
     const attempt = new Attempt(
       this,
       chunk.indices?.[position] ?? chunk.first + position,
       chunk.attempts?.[position] ?? 1,
-      this.#thread.threadId,
+      thread.threadId,
       handler.state,
       chunk.credentials,
       grant,
@@ -246,42 +238,70 @@ export class Lane implements AttemptHost {
       startNs,
     );
     this.#attempt = attempt;
+    this.#startNs = startNs;
     this.#isAcquiring = false;
-    const { reportsSent } = handler.traits;
     if (!reportsSent) this.#countCall(slot, startNs);
-    slot.work = WORK.called | marks | (reportsSent ? 0 : WORK.sent);
-    this.#setDeadline(startNs + timeoutNs);
+    if (startNs >= this.#coveredNs) this.#coverDeadlines(slot, startNs);
+    slot.work = WORK.called | (this.#isIdempotent ? WORK.idempotent : 0) | (reportsSent ? 0 : WORK.sent);
 
     let settled: Settled;
     try {
       const returned = handler.handle(item, attempt);
-      const value = isThenable(returned) ? await returned : returned;
-      settled = { ok: true, value, item, attempt: attempt.attempt };
+      if (isThenable(returned)) return this.#endLater(returned, job, item, attempt, times);
+      settled = { ok: true, value: returned, item, attempt: attempt.attempt };
     } catch (error) {
       settled = { ok: false, error, item, attempt: attempt.attempt };
     }
+    this.#end(settled, job, attempt, times);
+    return undefined;
+  }
 
+  async #endLater(
+    returned: PromiseLike<unknown>,
+    job: Job,
+    item: unknown,
+    attempt: Attempt,
+    times: AttemptTimes | undefined,
+  ): Promise<void> {
+    // Only now: while the handler had not returned, no timer could have told it anything.
+    if (this.deadlineNs === 0n) {
+      this.deadlineNs = this.#startNs + this.#thread.timeoutNs;
+      this.#thread.watchDeadline(this.deadlineNs);
+    }
+    let settled: Settled;
+    try {
+      settled = { ok: true, value: await returned, item, attempt: attempt.attempt };
+    } catch (error) {
+      settled = { ok: false, error, item, attempt: attempt.attempt };
+    }
+    this.#end(settled, job, attempt, times);
+  }
+
+  /** The handler has come back. */
+  #end(settled: Settled, { chunk, slot, reply }: Job, attempt: Attempt, times: AttemptTimes | undefined): void {
+    const thread = this.#thread;
+    const isIdempotent = this.#isIdempotent;
     const endNs = this.nowNs();
-    this.#lastEndNs = endNs;
+    const durationMs = Number(endNs - this.#startNs) / 1e6;
+    this.#nowNs = endNs;
     this.#attempt = undefined;
-    this.#thread.recordService(endNs - startNs);
+    thread.recordService(durationMs);
     const { end, value } = this.#judge(settled, attempt, chunk, endNs);
-    // Not before: a classifier that never comes back is a case for the watchdog, too.
-    this.#setDeadline(0n);
+    // The one that the watchdog sees stands: a classifier that never comes back is a case for it, too.
+    this.deadlineNs = 0n;
     // One that was stopped before it was sent was never in flight.
-    if (end === END.cancelled && (Attempt.isSent(attempt) || !reportsSent)) slot.countCancelled();
+    if (end === END.cancelled && (Attempt.isSent(attempt) || !thread.handler.traits.reportsSent)) slot.countCancelled();
     if (end === END.refused) slot.countRefused();
-    reply.add(
-      isIdempotent ? end : end | NOT_IDEMPOTENT,
-      value,
-      Number(startNs - askedNs) / 1e6,
-      Number(endNs - startNs) / 1e6,
-      times,
-    );
+    const waitMs = Number(this.#startNs - this.#askedNs) / 1e6;
+    reply.add(isIdempotent ? end : end | NOT_IDEMPOTENT, value, waitMs, durationMs, times);
     // What must not run twice is reported before anything else happens: if this thread dies, its end is known.
     if (!isIdempotent) reply.flush();
     // An end that is not reported is lost with this thread, and must not look like an item that never began.
     slot.work = reply.isPending ? WORK.ended : 0;
+    // The next item starts where this one ended, unless something in between may have taken long.
+    if (!isIdempotent || end !== END.ok || thread.classifiers.length > 0 || typeof value === 'object') {
+      this.#nowNs = this.nowNs();
+    }
   }
 
   /** Settle the tokens and say how the attempt ended. */
@@ -345,25 +365,17 @@ export class Lane implements AttemptHost {
     if (Attempt.settle(attempt, how, nowNs)) this.waiter?.look();
   }
 
+  /** Let the watchdog know until when an item that starts now, or soon after, may take. */
+  #coverDeadlines(slot: WorkSlot, startNs: bigint): void {
+    this.#coveredNs = startNs + WATCHDOG_SLACK_NS;
+    slot.deadlineNs = this.#coveredNs + this.#thread.timeoutNs;
+  }
+
+  /** The attempt in work has another deadline than it had at its start. */
   #setDeadline(ns: bigint): void {
     this.deadlineNs = ns;
-    if (this.#slot !== undefined) this.#slot.deadlineNs = ns;
-    if (ns > 0n) this.#thread.watchDeadline(ns);
+    if (this.#job !== undefined) this.#job.slot.deadlineNs = ns;
+    this.#coveredNs = 0n;
+    this.#thread.watchDeadline(ns);
   }
-}
-
-function mayRunTwice(item: unknown, chunk: ChunkTask, traits: HandlerTraits): boolean {
-  const said = read(item, 'idempotent');
-  if (typeof said === 'boolean') return said;
-  return chunk.idempotent ?? traits.isIdempotent(item);
-}
-
-/** A gateway that got no answer proves nothing about what is behind it: the request may still be counted later. */
-function isGatewayWord(value: unknown): boolean {
-  const status = read(value, 'status');
-  return status === 502 || status === 504;
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (typeof value === 'object' || typeof value === 'function') && value !== null && 'then' in value;
 }

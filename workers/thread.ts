@@ -12,11 +12,12 @@ import { CAUSE, Gate } from '../lib/shared/gate.ts';
 import { recordMs } from '../lib/shared/latency.ts';
 import { TraceCells } from '../lib/shared/trace-cells.ts';
 import type { Classify } from '../lib/types.ts';
-import { Lane, type LaneHost } from './lane.ts';
+import { Lane } from './lane.ts';
+import type { LaneHost } from './lane-host.ts';
 import type { LoadedHandler } from './load-handler.ts';
 
 /** Lanes give the event loop a turn at least this often, so that broadcasts, timers and sockets are served. */
-const TURN_NS = 4_000_000n;
+const TURN_NS = 2_000_000n;
 /** Ends that are done but not sent wait no longer than this for the rest of their chunk. */
 const FLUSH_MS = 5;
 
@@ -44,7 +45,7 @@ export class Thread implements LaneHost {
   /** Successes that the other threads do not know of yet. */
   #successes = 0;
   readonly #queue: { readonly chunk: ChunkTask; readonly done: () => void }[] = [];
-  #lastTurnNs = 0n;
+  #turnDueNs = 0n;
   #turn: Promise<void> | undefined;
   #flushTimer: NodeJS.Timeout | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
@@ -74,30 +75,46 @@ export class Thread implements LaneHost {
 
   /** Work on a chunk, now or when a lane is free; resolves when it is done. */
   execute(chunk: ChunkTask): Promise<void> {
-    this.#lastTurnNs = process.hrtime.bigint();
     return new Promise((done) => {
       this.#queue.push({ chunk, done });
-      const lane = this.#idle.pop();
-      if (lane !== undefined) this.#serve(lane).catch(crash);
+      this.#startLanes();
     });
+  }
+
+  /**
+   * Give idle lanes what waits for one. Not while a turn is awaited: then a lane has items that wait for nothing, and more
+   * lanes would make no item end earlier, but each chunk later.
+   */
+  #startLanes(): void {
+    while (this.#turn === undefined && this.#queue.length > 0) {
+      const lane = this.#idle.pop();
+      if (lane === undefined) return;
+      this.#serve(lane).catch(crash);
+    }
   }
 
   async #serve(lane: Lane): Promise<void> {
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
       await lane.run(next.chunk);
       next.done();
-      if (process.hrtime.bigint() - this.#lastTurnNs > TURN_NS) await this.#nextTurn();
+      // Not before its last reply is on its way.
+      const turn = this.turn(process.hrtime.bigint());
+      if (turn !== undefined) await turn;
     }
     this.#idle.push(lane);
   }
 
-  /** One turn of the event loop, shared by all lanes that wait for it. */
-  #nextTurn(): Promise<void> {
+  /** One turn of the event loop, shared by all lanes that wait for it; undefined if the last one is not long ago. */
+  turn(nowNs: bigint): Promise<void> | undefined {
+    // Many chunks may arrive in one turn, so that their arrival says nothing of when the last one was.
+    if (nowNs < this.#turnDueNs) return this.#turn;
     this.#turn ??= new Promise((resolve) => {
       setImmediate(() => {
-        this.#lastTurnNs = process.hrtime.bigint();
+        this.#turnDueNs = process.hrtime.bigint() + TURN_NS;
         this.#turn = undefined;
         resolve();
+        // After the lanes that were waiting: they go on first.
+        queueMicrotask(() => this.#startLanes());
       });
     });
     return this.#turn;
@@ -176,8 +193,8 @@ export class Thread implements LaneHost {
     recordMs(this.#setup.waitUs, Number(waitNs) / 1e6);
   }
 
-  recordService(serviceNs: bigint): void {
-    recordMs(this.#setup.serviceUs, Number(serviceNs) / 1e6);
+  recordService(durationMs: number): void {
+    recordMs(this.#setup.serviceUs, durationMs);
   }
 
   #timeOut(): void {

@@ -1,3 +1,4 @@
+import { read } from '../lib/recover/error-record.ts';
 import type { Classify } from '../lib/types.ts';
 
 /**
@@ -25,4 +26,11 @@ export function withTraits<F extends object>(handler: F, traits: HandlerTraits):
 /** The traits of a handler; a custom one is taken to be idempotent and not to report what it sends. */
 export function traitsOf(handler: object): HandlerTraits {
   return (handler as { [TRAITS]?: HandlerTraits })[TRAITS] ?? customHandler;
+}
+
+/** May the item be sent twice? Its own word goes first, then what `run` was told about all, then the handler's. */
+export function mayRunTwice(item: unknown, toldOfAll: boolean | undefined, traits: HandlerTraits): boolean {
+  const said = read(item, 'idempotent');
+  if (typeof said === 'boolean') return said;
+  return toldOfAll ?? traits.isIdempotent(item);
 }

@@ -25,7 +25,7 @@ export class StillThreads {
     for (const { id, thread, slot, settled } of chunks) {
       if (thread.state !== 'ready') continue;
       // An item in work has a deadline, and one that waits for its tokens may wait for long.
-      if (slot.deadlineNs !== 0n || (slot.work & WORK.waiting) !== 0) alive.add(thread);
+      if ((slot.work & (WORK.called | WORK.waiting)) !== 0) alive.add(thread);
       signs.set(thread, (signs.get(thread) ?? 0) + id + slot.started + settled);
     }
     const before = this.#seen;

@@ -65,7 +65,7 @@ export class WorkSlot {
     Atomics.store(this.#ints, this.#at + SLOT.work, bits);
   }
 
-  /** When the item in work must be done; 0 for never. */
+  /** When the item in work must be done, or a few milliseconds later; of no meaning while none is in work. */
   get deadlineNs(): bigint {
     return Atomics.load(this.#words, this.#at / 2 + SLOT.deadlineNs);
   }

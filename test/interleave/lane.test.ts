@@ -14,7 +14,8 @@ import { Gate } from '../../lib/shared/gate.ts';
 import { GENERATION, layOut, SLOT, slotIndex } from '../../lib/shared/layout.ts';
 import { WorkSlot } from '../../lib/shared/work-slot.ts';
 import type { HandlerContext } from '../../lib/types.ts';
-import { Lane, type LaneHost } from '../../workers/lane.ts';
+import { Lane } from '../../workers/lane.ts';
+import type { LaneHost } from '../../workers/lane-host.ts';
 import { withTraits } from '../../workers/traits.ts';
 import { limitOf } from '../limit/worlds.ts';
 import type { Scenario } from './explore.ts';
@@ -86,6 +87,7 @@ function laneBody(name: string, id: number, items: readonly LaneItem[]): Body<La
       countFailure: () => {},
       publishCounts: () => {},
       flushSoon: () => {},
+      turn: () => undefined,
       watchDeadline: () => {},
       recordWait: () => {},
       recordService: () => {},
