@@ -151,6 +151,8 @@ export class EngineCore {
           // Also at a reply: the thread that closed the gate may have died before it could say so.
           this.recovery.notice();
           if (message.kind === 'reply') this.dispatcher.onReply(thread, message);
+          else if (message.kind === 'replies')
+            for (const reply of message.replies) this.dispatcher.onReply(thread, reply);
         },
         onExit: (thread, code) => this.#onThreadExit(thread, code),
         onGone: (thread) => {

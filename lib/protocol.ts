@@ -70,13 +70,23 @@ export interface ChunkTask {
   readonly attempts: readonly number[] | undefined;
   /** How often credentials were refreshed for each item; never without it. */
   readonly refreshes: readonly number[] | undefined;
-  readonly items: readonly unknown[];
+  readonly items: ArrayLike<unknown>;
   /** What `run` was told about all items; an item's own word goes before it. */
   readonly idempotent: boolean | undefined;
   /** With every chunk, so that no thread can work with older ones. */
   readonly credentials: unknown;
   /** The circuit is half-open and this item is to find out if it may close: the main thread judges its end. */
   readonly isProbe: boolean;
+}
+
+/** From this many values on, a typed array is cheaper to clone than a plain one. */
+const TYPED_FROM = 16;
+
+/** The same values in the form that is the cheapest to send: one block of memory, if all of them are numbers. */
+export function columnOf<T>(values: readonly T[]): ArrayLike<T> {
+  if (values.length < TYPED_FROM) return values;
+  for (const value of values) if (typeof value !== 'number') return values;
+  return new Float64Array(values as readonly unknown[] as readonly number[]) as ArrayLike<unknown> as ArrayLike<T>;
 }
 
 /** A task that does nothing: Piscina starts a missing thread when one is queued. */
@@ -115,9 +125,11 @@ export interface Reply {
   readonly from: number;
   /** Undefined if all are `ok` and idempotent. */
   readonly ends: ArrayLike<number> | undefined;
-  readonly values: readonly unknown[];
-  /** Two per item: how long it waited and how long its handler ran, in milliseconds. */
-  readonly times: ArrayLike<number>;
+  readonly values: ArrayLike<unknown>;
+  /** How long each waited; undefined if none did. */
+  readonly waitsMs: ArrayLike<number> | undefined;
+  /** How long the handler of each ran. */
+  readonly durationsMs: ArrayLike<number>;
   /** Cells of the requests that were sent or may have been, in the order of their items; undefined without a trace. */
   readonly cells: ArrayLike<number> | undefined;
   /** True if the lane is done with the chunk: what it has not claimed is the main thread's again. */
@@ -131,6 +143,7 @@ export type ThreadMessage =
   | { readonly kind: 'ready' }
   | { readonly kind: 'failed'; readonly message: string; readonly cause: CauseRecord | undefined }
   | { readonly kind: 'limited'; readonly generation: number }
+  | { readonly kind: 'replies'; readonly replies: readonly Reply[] }
   | Reply;
 
 /** What goes through the BroadcastChannel, from thread to thread. */

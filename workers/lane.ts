@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Grant } from '../lib/limit/limiter.ts';
 import { Ticket } from '../lib/limit/waiter.ts';
-import { type ChunkTask, END, NOT_IDEMPOTENT } from '../lib/protocol.ts';
+import { type ChunkTask, END, NOT_IDEMPOTENT, type Reply } from '../lib/protocol.ts';
 import { judge } from '../lib/recover/classify.ts';
 import { type FailureRecord, read } from '../lib/recover/error-record.ts';
 import { abortedRecord, starvedRecord, timeoutRecord, uncloneableRecord } from '../lib/recover/stop-records.ts';
@@ -107,9 +107,9 @@ export class Lane implements AttemptHost {
     if (this.#attempt !== undefined) this.#setDeadline(this.#pausedDeadlineNs + waitedNs);
   }
 
-  /** Send the ends that are done but not yet sent, for a chunk that has met a slow item. */
-  flush(): void {
-    if (this.#job?.reply.isPending) this.#job.reply.flush();
+  /** The ends that are done but not yet sent, of a chunk that has met a slow item. */
+  takeEnds(): Reply | undefined {
+    return this.#job?.reply.isPending ? this.#job.reply.take() : undefined;
   }
 
   /** The gate was closed: stop what has not started of any generation below this one, and maybe what is in flight. */

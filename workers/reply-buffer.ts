@@ -1,10 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
-import { END, NOT_IDEMPOTENT, type Reply } from '../lib/protocol.ts';
+import { columnOf, END, NOT_IDEMPOTENT, type Reply, type ThreadMessage } from '../lib/protocol.ts';
 import { cloneCause, uncloneableRecord } from '../lib/recover/stop-records.ts';
 import type { AttemptTimes } from './attempt-times.ts';
-
-/** From this many items on, columns travel as typed arrays; below, plain arrays are cheaper to clone. */
-const TYPED_FROM = 16;
 
 /** Collects the ends of one chunk's items and sends them as columns. */
 export class ReplyBuffer {
@@ -12,10 +9,11 @@ export class ReplyBuffer {
   readonly #id: number;
   #from = 0;
   #values: unknown[] = [];
-  #ends: number[] = [];
-  #times: number[] = [];
+  /** Undefined while all are `ok`: then there is nothing to say. The same holds for waits. */
+  #ends: number[] | undefined;
+  #waits: number[] | undefined;
+  #durations: number[] = [];
   #cells: number[] | undefined;
-  #allOk = true;
 
   constructor(port: MessagePort, id: number, isTracing = false) {
     this.#port = port;
@@ -30,52 +28,70 @@ export class ReplyBuffer {
 
   /** Add the end of the next item; `requests` is for the trace. */
   add(end: number, value: unknown, waitMs: number, durationMs: number, requests?: AttemptTimes): void {
-    this.#values.push(value);
-    this.#ends.push(end);
-    this.#times.push(waitMs, durationMs);
-    if (end !== END.ok) this.#allOk = false;
+    const count = this.#values.push(value);
+    this.#durations.push(durationMs);
+    if (end !== END.ok) this.#ends ??= new Array<number>(count - 1).fill(END.ok);
+    this.#ends?.push(end);
+    if (waitMs !== 0) this.#waits ??= new Array<number>(count - 1).fill(0);
+    this.#waits?.push(waitMs);
     if (this.#cells !== undefined) requests?.tell(this.#cells);
   }
 
   /** Send what there is. */
   flush(last = false, elapsedMs = 0): void {
-    const count = this.#values.length;
-    const typed = count >= TYPED_FROM;
-    const reply = {
-      kind: 'reply',
-      id: this.#id,
-      from: this.#from,
-      ends: this.#allOk ? undefined : typed ? Uint8Array.from(this.#ends) : this.#ends,
-      values: this.#values,
-      times: typed ? Float64Array.from(this.#times) : this.#times,
-      cells: typed && this.#cells !== undefined ? Int32Array.from(this.#cells) : this.#cells,
-      last,
-      elapsedMs,
-    } satisfies Reply;
+    const reply = this.take(last, elapsedMs);
     try {
       this.#port.postMessage(reply);
     } catch {
-      // One value cannot be cloned, or a getter of it threw. Find it, and send copies of the others.
-      this.#port.postMessage({ ...reply, ...this.#onlyCloneable() });
+      this.#port.postMessage(onlyCloneable(reply));
     }
-    this.#from += count;
-    this.#values = [];
-    this.#ends = [];
-    this.#times = [];
-    this.#allOk = true;
-    if (this.#cells !== undefined) this.#cells = [];
   }
 
-  #onlyCloneable(): Pick<Reply, 'values' | 'ends'> {
-    const ends = [...this.#ends];
-    const values = this.#values.map((value, position) => {
-      try {
-        return structuredClone(value);
-      } catch (error) {
-        ends[position] = END.fatal | ((ends[position] ?? 0) & NOT_IDEMPOTENT);
-        return uncloneableRecord(cloneCause(error));
-      }
-    });
-    return { values, ends };
+  /** What there is, for somebody else to send. */
+  take(last = false, elapsedMs = 0): Reply {
+    const reply: Reply = {
+      kind: 'reply',
+      id: this.#id,
+      from: this.#from,
+      ends: this.#ends,
+      values: columnOf(this.#values),
+      waitsMs: this.#waits && columnOf(this.#waits),
+      durationsMs: columnOf(this.#durations),
+      cells: this.#cells && columnOf(this.#cells),
+      last,
+      elapsedMs,
+    };
+    this.#from += this.#values.length;
+    this.#values = [];
+    this.#ends = undefined;
+    this.#waits = undefined;
+    this.#durations = [];
+    if (this.#cells !== undefined) this.#cells = [];
+    return reply;
   }
+}
+
+/** Send what several lanes have as one message: each message wakes the main thread. */
+export function postReplies(port: MessagePort, replies: readonly Reply[]): void {
+  if (replies.length === 0) return;
+  try {
+    port.postMessage({ kind: 'replies', replies } satisfies ThreadMessage);
+  } catch {
+    port.postMessage({ kind: 'replies', replies: replies.map(onlyCloneable) } satisfies ThreadMessage);
+  }
+}
+
+/** One value cannot be cloned, or a getter of it threw. Find it, and send copies of the others. */
+function onlyCloneable(reply: Reply): Reply {
+  const given = Array.from(reply.values);
+  const ends = Array.from(reply.ends ?? new Uint8Array(given.length));
+  const values = given.map((value, position) => {
+    try {
+      return structuredClone(value);
+    } catch (error) {
+      ends[position] = END.fatal | ((ends[position] ?? 0) & NOT_IDEMPOTENT);
+      return uncloneableRecord(cloneCause(error));
+    }
+  });
+  return { ...reply, values, ends };
 }

@@ -15,6 +15,7 @@ import type { Classify } from '../lib/types.ts';
 import { Lane } from './lane.ts';
 import type { LaneHost } from './lane-host.ts';
 import type { LoadedHandler } from './load-handler.ts';
+import { postReplies } from './reply-buffer.ts';
 
 /** Lanes give the event loop a turn at least this often, so that broadcasts, timers and sockets are served. */
 const TURN_NS = 2_000_000n;
@@ -173,7 +174,8 @@ export class Thread implements LaneHost {
   flushSoon(): void {
     this.#flushTimer ??= setTimeout(() => {
       this.#flushTimer = undefined;
-      for (const lane of this.#lanes) lane.flush();
+      const replies = this.#lanes.map((lane) => lane.takeEnds()).filter((reply) => reply !== undefined);
+      postReplies(this.#port, replies);
     }, FLUSH_MS);
   }
 

@@ -1,5 +1,5 @@
 import type { ThreadHandle } from '../pool/thread-pool.ts';
-import type { ChunkTask } from '../protocol.ts';
+import { type ChunkTask, columnOf } from '../protocol.ts';
 import type { WorkSlot } from '../shared/work-slot.ts';
 import type { Batch, OutstandingWork } from './batch.ts';
 import { entriesOf, type Work, type WorkItem } from './work-queue.ts';
@@ -59,7 +59,7 @@ export class Chunk implements OutstandingWork {
       indices: entries?.map((entry) => entry.index),
       attempts: entries?.map((entry) => entry.attempts + 1),
       refreshes: entries?.some((entry) => entry.refreshes > 0) ? entries.map((entry) => entry.refreshes) : undefined,
-      items: this.work.items,
+      items: columnOf(this.work.items),
       idempotent: this.batch.idempotent,
       credentials,
       isProbe: this.isProbe,

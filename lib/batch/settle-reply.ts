@@ -22,8 +22,8 @@ export function settleReply(
     const position = reply.from + i;
     const end = reply.ends?.[i] ?? END.ok;
     const times = {
-      waitMs: reply.times[2 * i] ?? 0,
-      durationMs: reply.times[2 * i + 1] ?? 0,
+      waitMs: reply.waitsMs?.[i] ?? 0,
+      durationMs: reply.durationsMs[i] ?? 0,
       threadId: thread.threadId,
     };
     const value = reply.values[i];

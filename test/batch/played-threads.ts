@@ -199,7 +199,8 @@ export class Stage {
         if (kind === END.ok) return `value ${n}`;
         return WITHOUT_RECORD.has(kind) ? undefined : recordOf();
       }),
-      times: ends.flatMap((_, n) => [n + 1, n + 10]),
+      waitsMs: ends.map((_, n) => n + 1),
+      durationsMs: ends.map((_, n) => n + 10),
       cells: undefined,
       last: true,
       elapsedMs: ends.length,
@@ -210,7 +211,7 @@ export class Stage {
   /** A thread works through a chunk and says so. */
   finish(number: number, ends?: readonly number[], more: Partial<Reply> = {}): void {
     const { task, thread, slot } = this.gift(number);
-    const all = ends ?? task.items.map(() => END.ok);
+    const all = ends ?? Array.from(task.items, () => END.ok);
     for (let position = more.from ?? 0; position < (more.from ?? 0) + all.length; position++) slot.claim(position);
     this.dispatcher.onReply(thread, this.reply(task.id, all, more));
   }
