@@ -94,7 +94,8 @@ export interface NoTask {
   readonly kind: 'none';
 }
 
-export type Task = InitTask | ChunkTask | NoTask;
+/** What goes to a thread through Piscina. Chunks go through the thread's own port. */
+export type Task = InitTask | NoTask;
 
 /** How one attempt ended. What becomes of the item is decided on the main thread. */
 export const END = {

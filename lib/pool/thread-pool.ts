@@ -58,7 +58,7 @@ export interface PoolEvents {
   onGone(thread: ThreadHandle): void;
   /** The thread has really exited, so its tokens can be taken back. Not before `onGone` unless a native call delays it. */
   onExit(thread: ThreadHandle, code: number): void;
-  /** A chunk could not be posted to the thread, or its thread died: nothing more will come of this call. */
+  /** A chunk could not be posted to the thread. */
   onNotSent(chunkId: number, thread: ThreadHandle, error: unknown): void;
   /** No thread can take up work. */
   onFailed(error: HandlerLoadError | WorkerStartError): void;
@@ -131,12 +131,12 @@ export class ThreadPool {
 
   /** Hand a chunk to a thread. */
   send(task: ChunkTask, thread: ThreadHandle): void {
-    // Only the id is kept: Piscina may notice the end of a task long after its reply, and its items are free by then.
-    const { id } = task;
-    this.#run(task, thread).then(
-      () => {},
-      (error: unknown) => this.#events.onNotSent(id, thread, error),
-    );
+    try {
+      thread.port.postMessage(task);
+    } catch (error) {
+      // Not at once: whoever is told hands out more, and is doing so right now.
+      queueMicrotask(() => this.#events.onNotSent(task.id, thread, error));
+    }
   }
 
   /** End a thread now. */
