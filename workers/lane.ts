@@ -18,7 +18,7 @@ import { isGatewayWord, isThenable } from './returned.ts';
 import { mayRunTwice } from './traits.ts';
 
 /** A chunk that takes longer than this gives back what it has not started, so that idle lanes elsewhere can do it. */
-const CHUNK_BUDGET_NS = 8_000_000n;
+const CHUNK_BUDGET_NS = 32_000_000n;
 /** The deadline that the watchdog sees may be so much too late: then one serves many quick items. */
 const WATCHDOG_SLACK_NS = 5_000_000n;
 

@@ -1,5 +1,7 @@
 /** A chunk aims at this much time in its lane: long enough to pay for its message, short enough to hoard nothing. */
-const TARGET_MS = 4;
+const TARGET_MS = 16;
+/** A chunk of less is mostly message: so much is not shared by several lanes. */
+const WORTH_MS = 0.25;
 const MAX_ITEMS = 1_024;
 /** A chunk is at most this many times as large as the last one: the estimate may come from few items. */
 const GROWTH = 4;
@@ -25,7 +27,8 @@ export function learn(sizing: ChunkSizing, items: number, chunkMs: number): Chun
   return { itemMs: nextMs, size: Math.max(1, Math.min(fitting, items * GROWTH, MAX_ITEMS)) };
 }
 
-/** How many items the next chunk gets, so that what is left can still be shared by all lanes. */
-export function nextChunkSize(sizing: ChunkSizing, pending: number, lanes: number): number {
-  return Math.max(1, Math.min(sizing.size, Math.ceil(pending / (2 * lanes))));
+/** How many items the next chunk gets, so that what is left can still be shared by all lanes, as far as that pays. */
+export function nextChunkSize({ itemMs, size }: ChunkSizing, pending: number, lanes: number): number {
+  const worth = itemMs === undefined ? 1 : Math.floor(WORTH_MS / Math.max(itemMs, Number.EPSILON));
+  return Math.max(1, Math.min(size, Math.max(worth, Math.ceil(pending / (2 * lanes)))));
 }

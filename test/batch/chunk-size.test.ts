@@ -3,7 +3,8 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type ChunkSizing, INITIAL_SIZING, learn, nextChunkSize } from '../../lib/batch/chunk-size.ts';
 
-const TARGET_MS = 4;
+const TARGET_MS = 16;
+const WORTH_MS = 0.25;
 const MAX_ITEMS = 1_024;
 
 const chunk = fc.record({
@@ -41,7 +42,7 @@ describe('the size of chunks', () => {
   it('goes down at once when items become slow', () => {
     const quick = learnAll(new Array(12).fill({ items: 512, itemMs: 0.002 }));
     assert.ok(quick.size > 500);
-    assert.equal(learn(quick, 4, 4 * 2).size, 2);
+    assert.equal(learn(quick, 4, 4 * 2).size, 8);
     assert.equal(learn(quick, 4, 4 * 100).size, 1);
   });
 
@@ -63,10 +64,11 @@ describe('the size of chunks', () => {
     for (const [itemMs, size] of [
       [0, 1_024],
       [0.001, 1_024],
-      [0.01, 400],
-      [0.5, 8],
-      [1.5, 2],
-      [3, 1],
+      [0.04, 400],
+      [0.5, 32],
+      [1.5, 10],
+      [6, 2],
+      [12, 1],
       [500, 1],
     ] as const) {
       let sizing = INITIAL_SIZING;
@@ -96,14 +98,15 @@ describe('the size of the next chunk', () => {
         const sizing = learnAll(chunks);
         const size = nextChunkSize(sizing, pending, lanes);
         assert.ok(size >= 1 && size <= sizing.size);
-        assert.ok(size === 1 || size <= Math.ceil(pending / (2 * lanes)), 'at most half of an even share');
+        const isWorthSharing = size * (sizing.itemMs ?? 0) > WORTH_MS * (1 + 1e-9);
+        assert.ok(!isWorthSharing || size === 1 || size <= Math.ceil(pending / (2 * lanes)), 'half of an even share');
       }),
       { numRuns: 500 },
     );
   });
 
   it('lets all lanes work to the end: the last chunks are single items', () => {
-    const sizing: ChunkSizing = { itemMs: 0.001, size: MAX_ITEMS };
+    const sizing: ChunkSizing = { itemMs: 0.2, size: 80 };
     const lanes = 4;
     const sizes: number[] = [];
     for (let pending = 10_000; pending > 0; pending -= sizes.at(-1) ?? 1)
@@ -117,5 +120,13 @@ describe('the size of the next chunk', () => {
       sizes.toSorted((a, b) => b - a),
     );
     assert.deepEqual(sizes.slice(-2 * lanes), new Array(2 * lanes).fill(1));
+  });
+
+  it('is not cut up for the sake of all lanes where the message would cost more than the items', () => {
+    const quick: ChunkSizing = { itemMs: 0.001, size: MAX_ITEMS };
+    assert.equal(nextChunkSize(quick, 100, 16), 250);
+    assert.equal(nextChunkSize({ itemMs: 0.001, size: 40 }, 100, 16), 40, 'never more than is known to fit');
+    assert.equal(nextChunkSize({ itemMs: 1, size: 16 }, 100, 16), 4);
+    assert.equal(nextChunkSize(INITIAL_SIZING, 100, 16), 1);
   });
 });
