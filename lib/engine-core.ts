@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { EventEmitter } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { BroadcastChannel } from 'node:worker_threads';
@@ -84,7 +83,7 @@ export class EngineCore {
     this.gate = new Gate(block);
     this.table = new RecoveryTable(options.recovery);
     this.#counters = options.circuit && new CircuitCounters(block, options.circuit);
-    const channelName = `sluicegate-${randomUUID()}`;
+    const channelName = `sluicegate-${crypto.randomUUID()}`;
     this.#channel = new BroadcastChannel(channelName);
     this.#channel.unref();
     this.#channel.onmessage = () => this.recovery.notice();

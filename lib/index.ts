@@ -32,8 +32,8 @@ export type { RefreshRequest } from './recover/credentials.ts';
 export type { CauseName } from './shared/gate.ts';
 export type { Latency } from './shared/latency.ts';
 export type { SaveOptions, StatisticsOptions } from './statistics/options.ts';
-export { StatisticsError } from './statistics/save.ts';
 export type { Statistics } from './statistics/statistics.ts';
+export { StatisticsError } from './statistics/statistics-error.ts';
 export type {
   CauseRecord,
   Classify,

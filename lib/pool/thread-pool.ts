@@ -1,6 +1,7 @@
+import { createRequire } from 'node:module';
 import type { ResourceLimits, Worker } from 'node:worker_threads';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { Piscina } from 'piscina';
+import type { Piscina } from 'piscina';
 import { HandlerLoadError, WorkerStartError } from '../errors.ts';
 import type { ChunkTask, InitTask, Task, ThreadMessage, ThreadSetup } from '../protocol.ts';
 import { toCauseRecord } from '../recover/error-record.ts';
@@ -100,7 +101,7 @@ export class ThreadPool {
       lanes: Math.floor(concurrency / threads) + (place < concurrency % threads ? 1 : 0),
       place,
     }));
-    this.#pool = new Piscina<Task, number>({
+    this.#pool = new (loadPiscina())<Task, number>({
       filename: new URL('../../workers/main.cjs', import.meta.url).href,
       minThreads: threads,
       maxThreads: threads,
@@ -292,4 +293,10 @@ export class ThreadPool {
       ),
     );
   }
+}
+
+/** Loaded with the first engine: who imports this package only for a type, a preset or a command need not wait for it. */
+function loadPiscina(): typeof Piscina {
+  const require = createRequire(import.meta.url);
+  return (require('piscina') as typeof import('piscina')).Piscina;
 }

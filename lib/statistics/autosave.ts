@@ -1,5 +1,4 @@
 import type { ResolvedStatistics } from './options.ts';
-import { saveStatistics } from './save.ts';
 import type { Statistics } from './statistics.ts';
 
 export interface AutosaveOptions {
@@ -44,6 +43,8 @@ export class Autosave {
   async #save(): Promise<void> {
     const { dateMs, onError, options, take } = this.#options;
     try {
+      // Loaded when first needed: most engines never save.
+      const { saveStatistics } = await import('./save.ts');
       await saveStatistics(take(), options.path, options, dateMs());
     } catch (error) {
       onError(error);

@@ -8,7 +8,6 @@ import type { ErrorRecord } from '../types.ts';
 import { Autosave } from './autosave.ts';
 import type { ResolvedSave } from './options.ts';
 import { type Moment, Recorder, type Totals } from './recorder.ts';
-import { saveStatistics } from './save.ts';
 import { settingsOf } from './settings.ts';
 import type { Statistics } from './statistics.ts';
 
@@ -66,8 +65,11 @@ export class EngineStatistics {
   }
 
   /** @throws StatisticsError naming the file (as a rejection) */
-  save(path: string, options: ResolvedSave): Promise<string> {
-    return saveStatistics(this.take(), path, options, Date.now());
+  async save(path: string, options: ResolvedSave): Promise<string> {
+    const taken = this.take();
+    // Loaded when first needed, with the packages that it needs: most engines never save.
+    const { saveStatistics } = await import('./save.ts');
+    return saveStatistics(taken, path, options, Date.now());
   }
 
   /** Save a last time, if they are saved at all. Never rejects. */

@@ -6,22 +6,11 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { Mutex } from 'async-mutex';
-import { SluicegateError } from '../errors.ts';
 import { FileName } from './file-name.ts';
 import { FORMATS } from './format.ts';
 import type { ResolvedSave } from './options.ts';
 import type { Statistics } from './statistics.ts';
-
-/** Statistics could not be written, or an old file could not be removed. `path` is the file, `cause` says why. */
-export class StatisticsError extends SluicegateError {
-  readonly path: string;
-
-  constructor(what: string, path: string, cause: unknown) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    super('STATISTICS', `${what} "${path}": ${why}`, { cause });
-    this.path = path;
-  }
-}
+import { StatisticsError } from './statistics-error.ts';
 
 /** A file that grows is read and replaced: one save at a time, or one of two would lose its line. */
 const saving = new Mutex();

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'nod
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Autosave } from '../../lib/statistics/autosave.ts';
-import { StatisticsError } from '../../lib/statistics/save.ts';
 import type { Statistics } from '../../lib/statistics/statistics.ts';
+import { StatisticsError } from '../../lib/statistics/statistics-error.ts';
 import { START, someStatistics, temporaryFolder } from './support.ts';
 
 /** Automatic saving of statistics that count how often they were taken; its ticks come when the test says so. */
