@@ -1,12 +1,24 @@
 import type { Waiter } from '../lib/limit/waiter.ts';
+import type { ChunkTask } from '../lib/protocol.ts';
 import type { FailureRecord } from '../lib/recover/error-record.ts';
 import type { RecoveryTable } from '../lib/recover/recovery-table.ts';
 import type { CallCounter } from '../lib/shared/call-ring.ts';
 import type { ControlBlock } from '../lib/shared/control-block.ts';
 import type { Gate } from '../lib/shared/gate.ts';
 import type { TraceCells } from '../lib/shared/trace-cells.ts';
+import type { WorkSlot } from '../lib/shared/work-slot.ts';
 import type { Classify } from '../lib/types.ts';
 import type { LoadedHandler } from './load-handler.ts';
+import type { ReplyBuffer } from './reply-buffer.ts';
+
+/** The chunk that a lane works on, and where its ends go. */
+export interface Job {
+  readonly chunk: ChunkTask;
+  readonly slot: WorkSlot;
+  readonly reply: ReplyBuffer;
+  /** `WORK.once` as soon as an item of it was one that must not be sent twice. */
+  once: number;
+}
 
 /** What a lane needs of its thread. */
 export interface LaneHost {

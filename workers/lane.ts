@@ -12,7 +12,7 @@ import type { Settled } from '../lib/types.ts';
 import { Attempt, type AttemptHost, type StopReason } from './attempt.ts';
 import { AttemptTimes } from './attempt-times.ts';
 import { isTooDeep, MAX_DEPTH } from './depth.ts';
-import type { LaneHost } from './lane-host.ts';
+import type { Job, LaneHost } from './lane-host.ts';
 import { ReplyBuffer } from './reply-buffer.ts';
 import { isGatewayWord, isThenable } from './returned.ts';
 import { mayRunTwice } from './traits.ts';
@@ -21,13 +21,6 @@ import { mayRunTwice } from './traits.ts';
 const CHUNK_BUDGET_NS = 32_000_000n;
 /** The deadline that the watchdog sees may be so much too late: then one serves many quick items. */
 const WATCHDOG_SLACK_NS = 5_000_000n;
-
-/** The chunk in work and where its ends go. */
-interface Job {
-  readonly chunk: ChunkTask;
-  readonly slot: WorkSlot;
-  readonly reply: ReplyBuffer;
-}
 
 /** Works on one item at a time. */
 export class Lane implements AttemptHost {
@@ -147,7 +140,7 @@ export class Lane implements AttemptHost {
     const count = chunk.items.length;
     const reply = new ReplyBuffer(this.#port, chunk.id, thread.trace !== undefined);
     const slot = new WorkSlot(thread.block, chunk.slot);
-    const job: Job = { chunk, slot, reply };
+    const job: Job = { chunk, slot, reply, once: 0 };
     this.#job = job;
     this.#coveredNs = 0n;
     const startedNs = this.nowNs();
@@ -178,13 +171,14 @@ export class Lane implements AttemptHost {
     const { waiter } = this;
     const item = chunk.items[position];
     this.#isIdempotent = mayRunTwice(item, chunk.idempotent, this.#thread.handler.traits);
+    if (!this.#isIdempotent) job.once = WORK.once;
     this.#refreshes = chunk.refreshes?.[position] ?? 0;
     if (waiter === undefined) {
       // The end of the last item is the start of this one: no need to look at the clock again.
       this.#askedNs = this.#nowNs;
       return this.#call(job, position, undefined, this.#nowNs);
     }
-    slot.work = WORK.waiting | (this.#isIdempotent ? WORK.idempotent : 0);
+    slot.work = WORK.waiting | (this.#isIdempotent ? WORK.idempotent : 0) | job.once;
     this.#stoppedWaiting = undefined;
     const askedNs = this.nowNs();
     this.#askedNs = askedNs;
@@ -211,7 +205,7 @@ export class Lane implements AttemptHost {
       const end = this.#stoppedWaiting === 'ABORTED' ? END.aborted : END.notStarted;
       const waitedMs = Number(startNs - this.#askedNs) / 1e6;
       job.reply.add(end, end === END.aborted ? abortedRecord(false) : undefined, waitedMs, 0);
-      job.slot.work = 0;
+      job.slot.work = job.once;
       return undefined;
     }
     this.#thread.recordWait(startNs - this.#askedNs);
@@ -242,7 +236,7 @@ export class Lane implements AttemptHost {
     this.#isAcquiring = false;
     if (!reportsSent) this.#countCall(slot, startNs);
     if (startNs >= this.#coveredNs) this.#coverDeadlines(slot, startNs);
-    slot.work = WORK.called | (this.#isIdempotent ? WORK.idempotent : 0) | (reportsSent ? 0 : WORK.sent);
+    slot.work = WORK.called | (this.#isIdempotent ? WORK.idempotent : 0) | (reportsSent ? 0 : WORK.sent) | job.once;
 
     let settled: Settled;
     try {
@@ -278,8 +272,9 @@ export class Lane implements AttemptHost {
   }
 
   /** The handler has come back. */
-  #end(settled: Settled, { chunk, slot, reply }: Job, attempt: Attempt, times: AttemptTimes | undefined): void {
+  #end(settled: Settled, job: Job, attempt: Attempt, times: AttemptTimes | undefined): void {
     const thread = this.#thread;
+    const { chunk, slot, reply } = job;
     const isIdempotent = this.#isIdempotent;
     const endNs = this.nowNs();
     const durationMs = Number(endNs - this.#startNs) / 1e6;
@@ -297,7 +292,7 @@ export class Lane implements AttemptHost {
     // What must not run twice is reported before anything else happens: if this thread dies, its end is known.
     if (!isIdempotent) reply.flush();
     // An end that is not reported is lost with this thread, and must not look like an item that never began.
-    slot.work = reply.isPending ? WORK.ended : 0;
+    slot.work = job.once | (reply.isPending ? WORK.ended : 0);
     // The next item starts where this one ended, unless something in between may have taken long.
     if (!isIdempotent || end !== END.ok || thread.classifiers.length > 0 || typeof value === 'object') {
       this.#nowNs = this.nowNs();

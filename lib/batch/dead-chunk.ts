@@ -20,14 +20,16 @@ export function settleDeadChunk(chunk: Chunk, timeoutMs: number): void {
     // Items before the one in work had come to an end that was not reported yet. Those must be safe to repeat: others
     // are reported at once.
     const isLast = position === started - 1 && (work & WORK.ended) === 0;
-    const bits = isLast ? work : WORK.called | WORK.sent | WORK.idempotent;
+    const isInWork = isLast && (work & (WORK.waiting | WORK.called)) !== 0;
+    // It has come to an end, as far as anybody knows; but that is in a report that nobody can read, or never came.
+    const isUnknown = thread.isMute && (chunk.isAlone || !isInWork);
+    const bits = isLast && !isUnknown ? work : WORK.called | WORK.sent | WORK.idempotent;
     const isIdempotent = (bits & WORK.idempotent) !== 0;
     const isSent = (bits & WORK.sent) !== 0;
     const times = { waitMs: 0, durationMs: 0, threadId: thread.threadId };
     if (batch.isOver) continue;
-    const isInWork = isLast && work !== 0;
-    if (thread.isMute && !isInWork) {
-      // It has come to an end, as far as anybody knows, and whether it may run again was in the report: it must not.
+    if (isUnknown && (chunk.isAlone || chunk.blame === 'guilty' || (work & WORK.once) !== 0)) {
+      // Whether it may run again was in the report, or it would come to the same end.
       const cause = { name: 'DataCloneError', message: 'Its thread could not tell what became of it.' };
       batch.settle(entry, END.fatal | NOT_IDEMPOTENT, uncloneableRecord(cause), times);
     } else if (batch.isAborted) {
@@ -47,7 +49,7 @@ export function settleDeadChunk(chunk: Chunk, timeoutMs: number): void {
     } else {
       entry.possiblyExecuted ||= isSent;
       // Otherwise the engine ended the thread because of another item: this one is innocent for certain.
-      const mayBeGuilty = thread.killedBecause === undefined || chunk.blame === 'suspect';
+      const mayBeGuilty = thread.killedBecause === undefined || chunk.blame === 'suspect' || isUnknown;
       if (mayBeGuilty || chunk.isAlone) batch.lost.push(entry);
       else batch.putBack([entry]);
     }

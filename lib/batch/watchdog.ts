@@ -41,6 +41,6 @@ export class Watchdog {
 function blameStill(thread: ThreadHandle, all: Iterable<Chunk>): void {
   const chunks = [...all].filter((chunk) => chunk.thread === thread);
   const unreported = chunks.reduce((sum, { slot, settled }) => sum + slot.started - settled, 0);
-  if (unreported === 1) thread.isMute = true;
-  else for (const chunk of chunks) chunk.blame = 'suspect';
+  thread.isMute = true;
+  for (const chunk of chunks) chunk.blame = unreported === 1 ? 'guilty' : 'suspect';
 }

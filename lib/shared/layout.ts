@@ -78,8 +78,10 @@ export const WORK = {
   idempotent: 8,
   /** The handler was told that its time is up. */
   toldTimeout: 16,
-  /** It may be sent twice and has ended, but its end is not reported yet. Nothing else is set. */
+  /** It may be sent twice and has ended, but its end is not reported yet. */
   ended: 32,
+  /** This or an earlier item of the chunk must not be sent twice. */
+  once: 64,
 } as const;
 
 /** Seconds that a thread's ring of calls holds, each a second and a count. A power of two. */

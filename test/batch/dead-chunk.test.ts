@@ -9,11 +9,16 @@ import { itemsUpTo, type PlayedBatch, Stage } from './played-threads.ts';
 const { called, sent, idempotent, ended, waiting } = WORK;
 
 /** A chunk of three items, of which so many were claimed and the last is in work, whose thread dies. */
-function die(claimed: number, work: number, prepare: (chunk: Chunk, played: PlayedBatch) => void = () => {}) {
+function die(
+  claimed: number,
+  work: number,
+  prepare: (chunk: Chunk, played: PlayedBatch) => void = () => {},
+  fields: { isAlone?: boolean } = {},
+) {
   const stage = new Stage();
   const played = stage.batch(itemsUpTo(3));
   const { batch } = played;
-  const chunk = stage.chunk(played, 3);
+  const chunk = stage.chunk(played, 3, fields);
   for (let position = 0; position < claimed; position++) chunk.slot.claim(position);
   chunk.slot.work = work;
   prepare(chunk, played);
@@ -176,20 +181,37 @@ describe('settleDeadChunk', () => {
     assert.deepEqual([results, lost, left], [[], [], []]);
   });
 
-  it('never repeats what had ended when the report of it could not be read', () => {
-    const { results, error, outcome, lost } = die(2, called | idempotent, (chunk) => {
+  it('never repeats what may have to run once only, when the report of it could not be read', () => {
+    const mute = (chunk: Chunk) => {
       chunk.thread.isMute = true;
-    });
-    assert.deepEqual([results, lost], [[[0, 'NOT_CLONEABLE']], [1]]);
+    };
+    const { results, error, outcome, lost } = die(2, called | idempotent | WORK.once, mute);
+    assert.deepEqual([results, lost], [[[0, 'NOT_CLONEABLE']], []]);
     assert.deepEqual(error?.cause, { name: 'DataCloneError', message: 'Its thread could not tell what became of it.' });
     assert.equal(outcome?.threadId, 1);
-    const idle = die(1, 0, (chunk) => {
+    for (const work of [WORK.once, ended | WORK.once]) {
+      assert.deepEqual(
+        die(1, work, mute).results,
+        [[0, 'NOT_CLONEABLE']],
+        'nor the last one, if it is not in work any more',
+      );
+    }
+  });
+
+  it('runs alone what may run again when the report of it could not be read, and then never again', () => {
+    const mute = (chunk: Chunk) => {
       chunk.thread.isMute = true;
-    });
-    assert.deepEqual(idle.results, [[0, 'NOT_CLONEABLE']], 'nor the last one, if it is not in work any more');
-    const done = die(1, ended, (chunk) => {
-      chunk.thread.isMute = true;
-    });
-    assert.deepEqual(done.results, [[0, 'NOT_CLONEABLE']]);
+    };
+    for (const work of [0, ended]) {
+      const { results, lost } = die(2, work, mute);
+      assert.deepEqual([results, lost], [[], [0, 1]]);
+      const alone = die(1, work, mute, { isAlone: true });
+      assert.deepEqual([alone.results, alone.lost], [[[0, 'NOT_CLONEABLE']], []]);
+      const guilty = die(1, work, (chunk) => {
+        mute(chunk);
+        chunk.blame = 'guilty';
+      });
+      assert.deepEqual(guilty.results, [[0, 'NOT_CLONEABLE']]);
+    }
   });
 });

@@ -68,7 +68,7 @@ describe('a reply', () => {
         values: [0, 1, 'record', 3],
         waitsMs: [0, 0, 5, 0],
         durationsMs: [1, 1, 2, 3],
-        requests: undefined,
+        cells: undefined,
         last: from > 0,
         elapsedMs: 9,
       });
