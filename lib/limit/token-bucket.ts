@@ -4,6 +4,8 @@ import { earliestFreeNs, heldBy, isFree, wordWhenAbandoned, wordWhenAnswered, wo
 
 /** Longest that a thread goes without looking for tokens that another thread gave back. */
 const MAX_BLIND_NS = 50_000_000n;
+/** Tokens whose earliest time is remembered as one. */
+const BLOCK_TOKENS = 256;
 
 /**
  * The tokens of one limit, as one thread sees them: each method is one atomic step on shared words, and the time is an
@@ -20,7 +22,12 @@ export class TokenBucket {
   readonly #blindNs: bigint;
   /** Where to look first: tokens become free about in the order in which they were taken. */
   #cursor = 0;
-  /** After a look that found nothing: no token can be free before, but for one that is given back elsewhere. */
+  /**
+   * After a look that found nothing: no token can be free before, but for one that is given back elsewhere. For each block
+   * of tokens, and for all: a thread that waits looks about once per millisecond, and must not go through 50 000 tokens
+   * to find that all but the next few are in use.
+   */
+  readonly #noneInBlockBeforeNs: bigint[];
   #noneBeforeNs = 0n;
 
   constructor(block: Pick<ControlBlock, 'words' | 'layout'>, index: number, limit: PlannedLimit, threadId: number) {
@@ -31,6 +38,7 @@ export class TokenBucket {
     this.#first = place.first;
     this.#count = place.count;
     this.#held = heldBy(threadId);
+    this.#noneInBlockBeforeNs = new Array<bigint>(Math.ceil(place.count / BLOCK_TOKENS)).fill(0n);
     const eighthNs = limit.windowNs / 8n;
     this.#blindNs = eighthNs < MAX_BLIND_NS ? eighthNs : MAX_BLIND_NS;
   }
@@ -64,10 +72,30 @@ export class TokenBucket {
    */
   take(nowNs: bigint): { readonly token: number; readonly wordBefore: bigint } | undefined {
     if (nowNs < this.#noneBeforeNs) return undefined;
+    const blocks = this.#noneInBlockBeforeNs;
     let earliestNs = nowNs + this.#blindNs;
-    for (let step = 0; step < this.#count; step++) {
-      let token = this.#cursor + step;
-      if (token >= this.#count) token -= this.#count;
+    let block = Math.floor(this.#cursor / BLOCK_TOKENS);
+    for (let looked = 0; looked < blocks.length; looked++) {
+      let blockNs = blocks[block] ?? 0n;
+      if (nowNs >= blockNs) {
+        const taken = this.#takeFrom(block, nowNs);
+        if (taken !== undefined) return taken;
+        blockNs = blocks[block] ?? 0n;
+      }
+      if (blockNs < earliestNs) earliestNs = blockNs;
+      block = block + 1 === blocks.length ? 0 : block + 1;
+    }
+    this.#noneBeforeNs = earliestNs;
+    return undefined;
+  }
+
+  /** Take a free token of a block, or remember when there can be one. */
+  #takeFrom(block: number, nowNs: bigint): { readonly token: number; readonly wordBefore: bigint } | undefined {
+    const first = block * BLOCK_TOKENS;
+    const end = Math.min(first + BLOCK_TOKENS, this.#count);
+    let token = this.#cursor >= first && this.#cursor < end ? this.#cursor : first;
+    let earliestNs = nowNs + this.#blindNs;
+    for (let step = first; step < end; step++) {
       let word = Atomics.load(this.#words, this.#first + token);
       if (isFree(word, nowNs)) {
         // Race: another thread sees the same token free. One of the two gets it, the other tries the next.
@@ -81,8 +109,9 @@ export class TokenBucket {
       }
       const freeNs = earliestFreeNs(word, nowNs, this.limit);
       if (freeNs < earliestNs) earliestNs = freeNs;
+      token = token + 1 === end ? first : token + 1;
     }
-    this.#noneBeforeNs = earliestNs;
+    this.#noneInBlockBeforeNs[block] = earliestNs;
     return undefined;
   }
 
@@ -116,6 +145,7 @@ export class TokenBucket {
   /** The request never left: put the word back that the token had before. */
   giveBack(token: number, wordBefore: bigint): void {
     Atomics.store(this.#words, this.#first + token, wordBefore);
+    this.#noneInBlockBeforeNs[Math.floor(token / BLOCK_TOKENS)] = 0n;
     this.#noneBeforeNs = 0n;
   }
 
