@@ -182,6 +182,27 @@ describe('TokenBucket', () => {
     assert.equal(looks, 3 * tokens);
   });
 
+  it('looks at few tokens again to find that none is free, however many there are', () => {
+    const tokens = 10_000;
+    const bucket = bucketOf({ tokens, windowNs: BigInt(2 * tokens) });
+    const taken = Array.from({ length: tokens }, () => take(bucket, 0n).token);
+    for (const [n, token] of taken.entries()) bucket.answered(token, undefined, BigInt(n));
+    let looks = 0;
+    let granted = 0;
+    watchAtomics(
+      'load',
+      () => void looks++,
+      () => {
+        for (let nowNs = bucket.limit.windowNs; granted < tokens; nowNs += 100n) {
+          while (bucket.take(nowNs) !== undefined) granted++;
+          assert.equal(granted, Math.min(tokens, Number(nowNs - bucket.limit.windowNs) + 1), 'all that are free');
+        }
+      },
+    );
+    // A hundred looks in vain: each at a few blocks and not at all.
+    assert.ok(looks < 20 * tokens, `${looks} looks`);
+  });
+
   it('reclaims nothing of the limit whose tokens stand beside its own', () => {
     const limits = [limitOf({ tokens: 8, windowNs: 100n }), limitOf({ tokens: 8, windowNs: 900n })];
     const block = createControlBlock({ tokens: [8, 8], slots: 0 });
