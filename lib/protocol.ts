@@ -127,7 +127,7 @@ export interface Reply {
   /** Undefined if all are `ok` and idempotent. */
   readonly ends: ArrayLike<number> | undefined;
   readonly values: ArrayLike<unknown>;
-  /** How long each waited; undefined if none did. */
+  /** How long each waited, in milliseconds; undefined if none did. */
   readonly waitsMs: ArrayLike<number> | undefined;
   /** How long the handler of each ran. */
   readonly durationsMs: ArrayLike<number>;
