@@ -186,7 +186,7 @@ describe('settleDeadChunk', () => {
       chunk.thread.isMute = true;
     };
     const { results, error, outcome, lost } = die(2, called | idempotent | WORK.once, mute);
-    assert.deepEqual([results, lost], [[[0, 'NOT_CLONEABLE']], []]);
+    assert.deepEqual([results, lost], [[[0, 'NOT_CLONEABLE']], [1]]);
     assert.deepEqual(error?.cause, { name: 'DataCloneError', message: 'Its thread could not tell what became of it.' });
     assert.equal(outcome?.threadId, 1);
     for (const work of [WORK.once, ended | WORK.once]) {
