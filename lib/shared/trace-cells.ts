@@ -144,7 +144,7 @@ export class TraceReader {
     };
   }
 
-  /** The line of this request is written: the thread may use the cell again. */
+  /** The line of this request, which was read before, is written: the thread may use the cell again. */
   free(cell: number): void {
     // Race: the thread looks for free cells. Whichever it sees, all that was read here was read before this.
     Atomics.store(this.#ints, cell * INTS + OWNER, 0);

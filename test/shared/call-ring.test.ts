@@ -9,7 +9,7 @@ import { CALL_SECONDS, callsIndex } from '../../lib/shared/layout.ts';
 import { callsIn, type MakerData } from './fixtures/call-maker.ts';
 import { runThread } from './fixtures/run-threads.ts';
 import { newStress, Stress } from './fixtures/stress.ts';
-import { meanwhile } from './meanwhile.ts';
+import { meanwhile, watchAtomics } from './meanwhile.ts';
 
 const SECOND_NS = 1_000_000_000n;
 const blockOf = (threads = 2): ControlBlock => createControlBlock({ tokens: [], slots: 1, threads });
@@ -111,6 +111,18 @@ describe('the rings of calls', () => {
       [],
     );
     assert.deepEqual(reader.read(), [[1 + CALL_SECONDS, 7]]);
+  });
+
+  it('are of no second while the count of the old one makes way for that of the new one', () => {
+    const block = blockOf();
+    const counter = new CallCounter(block, 0);
+    call(counter, 1, 3);
+    const at = callsIndex(block.layout, 0) + 2;
+    const seconds: (number | undefined)[] = [];
+    const look = (index: number) => seconds.push(index === at + 1 ? block.ints[at] : undefined);
+    watchAtomics('store', look, () => call(counter, 1 + CALL_SECONDS, 1));
+    assert.deepEqual(seconds, [undefined, -1, undefined]);
+    assert.equal(block.ints[at], 1 + CALL_SECONDS);
   });
 
   it('write on no other ring', () => {

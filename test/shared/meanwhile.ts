@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 
-type Operation = 'load' | 'compareExchange';
+type Operation = 'load' | 'store' | 'compareExchange';
 
 /** Tells of each of these operations in `run`, right before it is done, with the index of its word. */
 export function watchAtomics<T>(operation: Operation, before: (index: number) => void, run: () => T): T {

@@ -58,9 +58,13 @@ describe('the cells of a trace', () => {
               held.set(cell, { slot, traced });
             }
           } else {
-            for (const cell of [...held.keys()].slice(0, count)) {
-              if (what === 'free') reader.free(cell);
-              else cells.drop(cell);
+            for (const [cell, { traced }] of [...held].slice(0, count)) {
+              if (what === 'free') {
+                assert.deepEqual(reader.read(cell), traced);
+                reader.free(cell);
+              } else {
+                cells.drop(cell);
+              }
               held.delete(cell);
             }
           }
