@@ -5,7 +5,7 @@ import { ItemError, RateLimitError } from '../../lib/errors.ts';
 import { classifyByDefault, type Judgement, judge as judgeBy } from '../../lib/recover/classify.ts';
 import type { FailureRecord } from '../../lib/recover/error-record.ts';
 import { RecoveryTable } from '../../lib/recover/recovery-table.ts';
-import type { Classify, Settled, Verdict } from '../../lib/types.ts';
+import type { Classify, RecoveryRule, Settled, Verdict } from '../../lib/types.ts';
 import { anything, hostile, trapped, withGetters } from './hostile.ts';
 
 const VERDICTS: readonly string[] = ['ok', 'rate-limit', 'retry', 'fatal'] satisfies Verdict[];
@@ -136,6 +136,55 @@ describe('judge', () => {
     const said = { verdict: 'fatal', code: 'EWHATEVER', retryAfterMs: -5 };
     const { code, retryAfterMs } = recordOf(judge(answer({ status: 500 }), [saying(said)], true));
     assert.deepEqual([code, retryAfterMs], ['HTTP_STATUS', undefined]);
+  });
+
+  it('takes from a classifier what the upstream calls the error, and whether it did what it was asked', () => {
+    const said = { upstreamCode: 'EGW00133', possiblyExecuted: false };
+    const { upstreamCode, possiblyExecuted } = recordOf(
+      judge(answer(1), [saying({ verdict: 'retry', ...said })], true),
+    );
+    assert.deepEqual({ upstreamCode, possiblyExecuted }, said);
+    const cut = recordOf(judge(answer(1), [saying({ verdict: 'retry', upstreamCode: 'E'.repeat(65) })], true));
+    assert.deepEqual([cut.upstreamCode, cut.possiblyExecuted], ['E'.repeat(64), true]);
+    const refused = judge(answer(1), [saying({ verdict: 'rate-limit', possiblyExecuted: true })], true);
+    assert.equal(recordOf(refused).possiblyExecuted, false, 'a refusal was not executed, whoever says what');
+  });
+
+  it('passes on what the upstream said of its quota, whatever the verdict', () => {
+    const hints = [{ quotaResetMs: 5 }, { ignoredHints: 2 }, { quotaResetMs: 5, ignoredHints: 2 }];
+    for (const verdict of VERDICTS) {
+      for (const hint of hints) {
+        const { quotaResetMs, ignoredHints } = judge(answer(1), [saying({ verdict, ...hint })], true);
+        assert.deepEqual({ quotaResetMs, ignoredHints }, { quotaResetMs: undefined, ignoredHints: undefined, ...hint });
+      }
+    }
+    assert.deepEqual(Object.keys(judge(answer(1), [saying({ verdict: 'ok' })], true)), ['verdict']);
+  });
+
+  it('lets a rule of the user have the last word, but for refusals', () => {
+    const tableOf = (...actions: RecoveryRule['actions']) =>
+      new RecoveryTable([
+        {
+          type: 'Mine',
+          when: { code: ['HTTP_STATUS', 'RATE_LIMITED'] },
+          severity: 'low',
+          actions,
+          message: { en: '', ko: '' },
+        },
+      ]);
+    const verdictBy = (table: RecoveryTable, verdict: Verdict) =>
+      judge(answer({ status: 500 }), [saying(verdict)], true, table).verdict;
+    for (const [table, retry, fatal] of [
+      [DEFAULT_TABLE, 'retry', 'fatal'],
+      [tableOf('notify'), 'retry', 'fatal'],
+      [tableOf('retry'), 'retry', 'retry'],
+      [tableOf('fail-fast'), 'fatal', 'fatal'],
+      [tableOf('retry', 'refresh-credentials'), 'stale', 'stale'],
+    ] as const) {
+      assert.deepEqual([verdictBy(table, 'retry'), verdictBy(table, 'fatal')], [retry, fatal]);
+      assert.equal(verdictBy(table, 'rate-limit'), 'rate-limit');
+    }
+    assert.equal(judge(rejection(new ItemError('NETWORK', '')), [], true, tableOf('fail-fast')).verdict, 'retry');
   });
 
   it('never lets a rejection pass for a success', () => {

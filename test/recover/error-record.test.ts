@@ -6,7 +6,9 @@ import {
   codeOf,
   type FailureRecord,
   read,
+  readFlag,
   retryAfterOf,
+  statusOf,
   toCauseRecord,
   toFailureRecord,
 } from '../../lib/recover/error-record.ts';
@@ -118,6 +120,25 @@ describe('codeOf', () => {
     assert.equal(codeOf(new Error('1', { cause: new Error('2', { cause: failed }) })), 'NETWORK');
   });
 
+  it('knows every code of the system and of undici for a connection that failed, four causes deep', () => {
+    const system =
+      'CONNREFUSED CONNRESET CONNABORTED PIPE TIMEDOUT NOTFOUND AI_AGAIN HOSTUNREACH HOSTDOWN NETUNREACH NETDOWN';
+    const undici = 'SOCKET CONNECT_TIMEOUT HEADERS_TIMEOUT BODY_TIMEOUT RES_CONTENT_LENGTH_MISMATCH CLOSED DESTROYED';
+    const codes = [
+      ...system.split(' ').map((code) => `E${code}`),
+      ...undici.split(' ').map((code) => `UND_ERR_${code}`),
+    ];
+    for (const code of codes) assert.equal(codeOf({ code }), 'NETWORK', code);
+    assert.equal(codeOf({ code: '' }), 'HANDLER');
+    const under = (depth: number): unknown => (depth === 0 ? { code: 'EPIPE' } : { cause: under(depth - 1) });
+    assert.equal(codeOf(under(3)), 'NETWORK');
+    assert.equal(codeOf(under(4)), 'HANDLER');
+  });
+
+  it('looks at a function like at an object', () => {
+    assert.equal(codeOf(Object.assign(() => {}, { code: 'EPIPE' })), 'NETWORK');
+  });
+
   it('does not take the stable code of a cause for that of the error', () => {
     assert.equal(codeOf(new Error('A bug.', { cause: new ItemError('RATE_LIMITED', 'Slow down.') })), 'HANDLER');
   });
@@ -159,5 +180,33 @@ describe('read', () => {
     assert.equal(read(trapped(), 'message'), undefined);
     assert.equal(read(withGetters({ x: () => 5 }), 'x'), 5);
     assert.equal(read('text', 'length'), undefined);
+  });
+});
+
+describe('readFlag', () => {
+  it('reads true and false, and takes nothing else for either', () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    for (const [value, flag] of [
+      [{ flag: true }, true],
+      [{ flag: false }, false],
+      [{ flag: 1 }, undefined],
+      [{ flag: 'true' }, undefined],
+      [{}, undefined],
+      [undefined, undefined],
+      [null, undefined],
+      [proxy, undefined],
+    ] as const) {
+      assert.equal(readFlag(value, 'flag'), flag);
+    }
+  });
+});
+
+describe('statusOf', () => {
+  it('reads a whole number above 0 and nothing else', () => {
+    for (const status of [1, 404, 999]) assert.equal(statusOf({ status }), status);
+    for (const status of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '404', 404n, undefined]) {
+      assert.equal(statusOf({ status }), undefined);
+    }
   });
 });

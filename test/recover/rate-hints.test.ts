@@ -263,6 +263,41 @@ describe('readRateHints', () => {
     }
   });
 
+  it('are looked for only where a name may be that of one', () => {
+    for (const name of ['retry-after', 'ratelimit', 'x-rate-limit-reset']) assert.ok(mayHaveRateHints({ [name]: '1' }));
+    for (const headers of [{}, { 'content-type': 'text/plain', age: '1' }, undefined, null, 'ratelimit']) {
+      assert.equal(mayHaveRateHints(headers), false);
+    }
+  });
+
+  it('ignores nothing that is merely not there', () => {
+    for (const headers of [
+      { ratelimit: '"a";t=30' },
+      { ratelimit: '"a";r=5' },
+      { 'ratelimit-policy': '"a";q=5' },
+      { ratelimit: [] },
+      { 'x-ratelimit-remaining': '0.25' },
+      { 'x-limit': 'x' },
+    ]) {
+      assert.deepEqual(readRateHints(headers, NOW_MS), { ignored: 0 }, JSON.stringify(headers));
+    }
+    assert.equal(readRateHints({ ratelimit: ['"a";r=0;t=3', 5 as unknown as string] }, NOW_MS).ignored, 1);
+  });
+
+  it('takes the least that is left and the longest wait where one quota is named twice', () => {
+    const hint = (headers: Headers, isRefusal = false) => readRateHints(headers, NOW_MS, isRefusal).quotaResetMs;
+    assert.equal(hint({ ratelimit: '"a";r=5;t=30, "a";r=0' }), 30_000);
+    assert.equal(hint({ ratelimit: '"a";r=0;t=30, "a";t=10' }), 30_000);
+    assert.equal(hint({ ratelimit: 'limit=10, remaining=0', 'x-ratelimit-reset-after': '30' }), 30_000, 'one quota');
+    assert.equal(
+      hint({ 'x-ratelimit-remaining': ['5', '0'], 'x-ratelimit-reset-after': ['10', '20'] }),
+      20_000,
+      'in the same order',
+    );
+    assert.equal(hint({ 'x-ratelimit-remaining': 'x', 'x-ratelimit-reset-after': '30' }, true), 30_000);
+    assert.equal(hint({ 'x-ratelimit-remaining': 'x', 'x-ratelimit-reset-after': '30' }), undefined);
+  });
+
   it('takes no harm from what is not text', () => {
     const odd = { 'retry-after': 5, 'x-ratelimit-remaining': [null, Symbol('0')], ratelimit: [{}], age: [Symbol('1')] };
     assert.deepEqual(readRateHints(odd as unknown as Headers, NOW_MS, true), { ignored: 4 });

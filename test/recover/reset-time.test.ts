@@ -106,6 +106,25 @@ describe('parseResetTime', () => {
     fc.nat({ max: 999_999 }),
     fc.nat({ max: 999 }).map((ms) => ms * 1000),
   );
+  it('reads a date without a zone as one of UTC, wherever this machine is', () => {
+    const { TZ } = process.env;
+    process.env['TZ'] = 'Asia/Seoul';
+    try {
+      assert.equal(parseResetTime('2026-05-23T12:00:09', NOW_MS), 9_000);
+    } finally {
+      if (TZ === undefined) delete process.env['TZ'];
+      else process.env['TZ'] = TZ;
+    }
+  });
+
+  it('takes a date for malformed that has more before it or behind it', () => {
+    const date = '2026-05-23T12:00:09Z';
+    assert.equal(parseResetTime(date, NOW_MS), 9_000);
+    for (const wrong of [`x${date}`, `1${date}`, `${date}x`, `${date}0`]) {
+      assert.equal(parseResetTime(wrong, NOW_MS), undefined, wrong);
+    }
+  });
+
   it('is never shorter than what was asked for, nor a millisecond longer', () => {
     fc.assert(
       fc.property(fc.nat({ max: 99_999_999 }), micros, (seconds, micros) => {

@@ -41,6 +41,23 @@ describe('parseRetryAfter', () => {
     for (const text of [...nonsense, ...impossible]) assert.equal(parseRetryAfter(text, NOW_MS), undefined, text);
   });
 
+  it('takes a date for malformed that has more before it or behind it', () => {
+    for (const date of [
+      'Sun, 06 Nov 1994 08:49:37 GMT',
+      'Sunday, 06-Nov-94 08:49:37 GMT',
+      'Sun Nov  6 08:49:37 1994',
+      'Sun Nov 16 08:49:37 1994',
+    ]) {
+      assert.notEqual(parseHttpDate(date, NOW_MS), undefined);
+      for (const wrong of [`A${date}`, `${date}1`, `${date} x`]) assert.equal(parseHttpDate(wrong, NOW_MS), undefined);
+    }
+    assert.equal(parseHttpDate('Sun Nov x6 08:49:37 1994', NOW_MS), undefined);
+  });
+
+  it('rounds up, also by a clock that knows parts of a millisecond', () => {
+    assert.equal(parseRetryAfter('Sun, 06 Nov 1994 08:49:37 GMT', NOW_MS + 0.75), 37_000);
+  });
+
   it('keeps a wait that is too long for a number of milliseconds a long wait', () => {
     assert.equal(parseRetryAfter('9'.repeat(400), NOW_MS), Number.MAX_SAFE_INTEGER);
   });
