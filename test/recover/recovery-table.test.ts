@@ -264,4 +264,12 @@ describe('describe and countsForCircuit', () => {
     assert.ok(own.countsForCircuit(record));
     assert.ok(!table.countsForCircuit(record));
   });
+
+  it('do not count refusals for the circuit breaker, unless that is wanted', () => {
+    const refusal = failure('RATE_LIMITED');
+    const counts = [table.countsForCircuit(refusal), table.countsForCircuit(refusal, true)];
+    assert.deepEqual(counts, [false, true]);
+    assert.equal(table.countsForCircuit(failure('HANDLER'), true), table.countsForCircuit(failure('HANDLER')));
+    assert.equal(table.countsForCircuit(record, true), false);
+  });
 });

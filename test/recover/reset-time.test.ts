@@ -108,12 +108,12 @@ describe('parseResetTime', () => {
   );
   it('reads a date without a zone as one of UTC, wherever this machine is', () => {
     const { TZ } = process.env;
-    process.env['TZ'] = 'Asia/Seoul';
+    process.env.TZ = 'Asia/Seoul';
     try {
       assert.equal(parseResetTime('2026-05-23T12:00:09', NOW_MS), 9_000);
     } finally {
-      if (TZ === undefined) delete process.env['TZ'];
-      else process.env['TZ'] = TZ;
+      if (TZ === undefined) delete process.env.TZ;
+      else process.env.TZ = TZ;
     }
   });
 

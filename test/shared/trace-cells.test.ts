@@ -94,6 +94,33 @@ describe('the cells of a trace', () => {
     assert.equal(buffer.byteLength, 2 * bytes);
   });
 
+  it('are all used before there are more, and no more are made while half of them are free', () => {
+    const { buffer, cells, reader } = open();
+    const bytes = buffer.byteLength;
+    const take = (count: number) => Array.from({ length: count }, () => cells.open(0, 0, 0, 1n));
+    const first = take(1_024);
+    assert.deepEqual([buffer.byteLength, new Set(first).size, Math.max(...first)], [bytes, 1_024, 1_023]);
+    for (const cell of first.slice(0, 512)) reader.free(cell);
+    take(512);
+    assert.equal(buffer.byteLength, bytes);
+    for (const cell of first.slice(0, 511)) reader.free(cell);
+    take(511 + 1_024);
+    assert.equal(buffer.byteLength, 2 * bytes);
+    take(1);
+    assert.equal(buffer.byteLength, 4 * bytes);
+  });
+
+  it('say nothing of the request that had them before', () => {
+    const { cells, reader } = open();
+    const cell = cells.open(0, 1, 2, 3n);
+    cells.sent(cell, 4n);
+    cells.end(cell, 5n, true);
+    cells.drop(cell);
+    assert.deepEqual(reader.requestsOf(0), []);
+    assert.equal(cells.open(0, 6, 7, 8n), cell, 'the one that was dropped is the next');
+    assert.deepEqual(reader.read(cell), request(6, 7, 8n));
+  });
+
   it('outlive the thread that wrote them, also those that it has added', async () => {
     const buffer = createTraceBuffer();
     const reader = new TraceReader(buffer);
