@@ -155,7 +155,7 @@ describe('a reply', () => {
     assert.deepEqual(played.batch.sizing, { itemMs: 1, size: 9 });
     stage.finish(0, [END.ok], { from: 1, elapsedMs: 8 });
     assert.deepEqual([played.results.length, chunk?.settled, ends], [2, 2, 1]);
-    assert.deepEqual(played.batch.sizing, { itemMs: 4, size: 1 }, 'two items in 8 ms');
+    assert.deepEqual(played.batch.sizing, { itemMs: 4, size: 4 }, 'two items in 8 ms');
     assert.deepEqual(items(stage, 1), [['item 2']]);
     assert.equal(stage.thread().load, 1);
   });

@@ -58,7 +58,7 @@ describe('StillThreads', () => {
     const still = new StillThreads();
     const look = () => placesOf(still.look(chunks, MAX));
     const busy: [() => void, () => void][] = [
-      [() => (first.slot.deadlineNs = 5n), () => (first.slot.deadlineNs = 0n)],
+      [() => (first.slot.work = WORK.called), () => (first.slot.work = 0)],
       [() => (first.slot.work = WORK.waiting), () => (first.slot.work = 0)],
     ];
     for (const [begin, end] of busy) {
@@ -67,7 +67,8 @@ describe('StillThreads', () => {
       assert.deepEqual([look(), look(), look(), look()], [[], [], [], []]);
       end();
     }
-    first.slot.work = WORK.called;
+    first.slot.work = WORK.ended;
+    first.slot.deadlineNs = 5n;
     assert.deepEqual([look(), look(), look()], [[], [], [0]]);
   });
 
@@ -123,7 +124,29 @@ describe('Watchdog', () => {
         ended.map(([{ place, isMute }, because]) => [place, isMute, because]),
         [[0, true, 'a handler that blocked its thread']],
       );
-      assert.equal(only.blame, undefined);
+    }
+  });
+
+  it('blames the one item whose end a still thread has not reported, or suspects all', () => {
+    for (const [claimed, blame] of [
+      [[1, 0], 'guilty'],
+      [[1, 1], 'suspect'],
+      [[2, 0], 'suspect'],
+    ] as const) {
+      const { chunk } = scene([2, 2]);
+      const [first, second, other] = [chunk(0), chunk(0), chunk(1)];
+      for (const [at, { slot }] of [first, second].entries()) {
+        for (let position = 0; position < (claimed[at] ?? 0); position++) slot.claim(position);
+      }
+      const dog = watchdog();
+      const looks = Array.from({ length: 51 }, () => {
+        // A sign of life.
+        other.settled++;
+        return [...dog.look([first, second, other], 0n)].length;
+      });
+      assert.deepEqual([looks.at(-2), looks.at(-1)], [0, 1]);
+      assert.deepEqual([first.blame, second.blame, other.blame], [blame, blame, undefined]);
+      assert.deepEqual([first.thread.isMute, other.thread.isMute], [true, false]);
     }
   });
 });
