@@ -152,6 +152,7 @@ export class EngineCore {
           if (message.kind === 'reply') this.dispatcher.onReply(thread, message);
           else if (message.kind === 'replies')
             for (const reply of message.replies) this.dispatcher.onReply(thread, reply);
+          else if (message.kind === 'unreadable') this.dispatcher.onUnreadable(thread, message.number);
         },
         onExit: (thread, code) => this.#onThreadExit(thread, code),
         onGone: (thread) => {

@@ -144,6 +144,8 @@ export type ThreadMessage =
   | { readonly kind: 'ready' }
   | { readonly kind: 'failed'; readonly message: string; readonly cause: CauseRecord | undefined }
   | { readonly kind: 'limited'; readonly generation: number }
+  /** The chunk of this number could not be read: it is nested too deep for the stack of the thread, for example. */
+  | { readonly kind: 'unreadable'; readonly number: number }
   | { readonly kind: 'replies'; readonly replies: readonly Reply[] }
   | Reply;
 

@@ -19,7 +19,12 @@ async function init({ port, setup }: InitTask): Promise<void> {
   try {
     configureHttp({ options: setup.http, lanes: setup.lanes, dispatcherUrl: setup.dispatcherUrl });
     const thread = new Thread(setup, port, await loadHandler(setup.handlerUrl, setup.handlerData));
-    port.on('message', (chunk: ChunkTask) => void thread.execute(chunk));
+    let chunks = 0;
+    port.on('message', (chunk: ChunkTask) => {
+      chunks++;
+      void thread.execute(chunk);
+    });
+    port.on('messageerror', () => tell(port, { kind: 'unreadable', number: ++chunks }));
     tell(port, { kind: 'ready' });
   } catch (error) {
     const record = toCauseRecord(error);

@@ -17,6 +17,8 @@ export class Chunk implements OutstandingWork {
   /** The circuit is half-open: its item is to find out if it may close. */
   readonly isProbe: boolean;
   readonly sentAtMs: number;
+  /** Its number among the chunks that its thread gets; 0 while it was not posted. */
+  number = 0;
   /** Items of it that are the thread's to do; smaller once the tail was taken back. */
   end: number;
   /** Items from the start whose ends are known. */

@@ -1,10 +1,8 @@
 import type { TraceRecord } from '../audit/trace-line.ts';
 import type { Tracer } from '../audit/tracer.ts';
-import { ItemError } from '../errors.ts';
 import type { ThreadHandle, ThreadPool } from '../pool/thread-pool.ts';
 import { END, NOT_IDEMPOTENT, type Reply } from '../protocol.ts';
-import { type FailureRecord, toFailureRecord } from '../recover/error-record.ts';
-import { cloneCause } from '../recover/stop-records.ts';
+import type { FailureRecord } from '../recover/error-record.ts';
 import type { SuccessRate } from '../recover/success-rate.ts';
 import type { ControlBlock } from '../shared/control-block.ts';
 import type { Batch } from './batch.ts';
@@ -12,12 +10,11 @@ import type { Chunk } from './chunk.ts';
 import { learn, nextChunkSize } from './chunk-size.ts';
 import { ChunkTable } from './chunk-table.ts';
 import { settleDeadChunk } from './dead-chunk.ts';
+import { settleNotSent } from './not-sent.ts';
 import { settleReply } from './settle-reply.ts';
 import { lostRecords, traceReply } from './trace-chunk.ts';
 import type { Work, WorkItem } from './work-queue.ts';
 
-/** After this many failures to post it, an item that can be cloned here is called uncloneable all the same. */
-const MAX_SEND_FAILURES = 3;
 /** Only a chunk that has been out for longer is worth taking its tail from. */
 const STEAL_AFTER_MS = 20;
 
@@ -211,16 +208,19 @@ export class Dispatcher {
     const chunk = this.#chunks.get(chunkId);
     // Closing tells for certain: if nothing was claimed now, nothing ever will be.
     if (chunk === undefined || thread.state !== 'ready' || chunk.slot.close() > 0) return;
-    for (const entry of chunk.leftOver()) {
-      if (isCloneable(entry.item) && ++entry.sendFailures < MAX_SEND_FAILURES) {
-        this.#putBack(chunk, [entry]);
-      } else {
-        chunk.batch.fail(entry, {
-          ...toFailureRecord(new ItemError('NOT_CLONEABLE', 'The item cannot be sent to a worker thread.'), false),
-          cause: cloneCause(error),
-        });
-      }
-    }
+    this.#putBack(chunk, settleNotSent(chunk, error));
+    this.#remove(chunk);
+    this.endIfDone(chunk.batch);
+    this.pump();
+  }
+
+  /** A thread could not read the chunk of this number. It may be because of one item: all of them run alone. */
+  onUnreadable(thread: ThreadHandle, number: number): void {
+    const chunk = this.#chunks.all.find((one) => one.thread === thread && one.number === number);
+    if (chunk === undefined || thread.state !== 'ready') return;
+    const again = settleNotSent(chunk, new RangeError('The thread could not read it.'));
+    if (chunk.batch.isAborted || chunk.batch.isOver) chunk.batch.putBack(again);
+    else this.#lose(chunk.batch, again);
     this.#remove(chunk);
     this.endIfDone(chunk.batch);
     this.pump();
@@ -344,7 +344,7 @@ export class Dispatcher {
       isProbe: this.#probesAllowed !== undefined,
       sentAtMs: this.#options.nowMs(),
     });
-    this.#pool?.send(chunk.toTask(this.#options.credentials()), thread);
+    chunk.number = this.#pool?.send(chunk.toTask(this.#options.credentials()), thread) ?? 0;
   }
 
   #putBack(chunk: Chunk, entries: WorkItem[]): void {
@@ -366,14 +366,5 @@ export class Dispatcher {
     this.#batches.delete(batch);
     this.#turns.delete(batch);
     this.#options.onBatchOver(batch);
-  }
-}
-
-function isCloneable(item: unknown): boolean {
-  try {
-    structuredClone(item);
-    return true;
-  } catch {
-    return false;
   }
 }

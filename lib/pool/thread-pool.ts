@@ -33,6 +33,8 @@ export class ThreadHandle {
   state: 'starting' | 'ready' | 'dying' | 'gone' = 'starting';
   /** Chunks that are with the thread. */
   load = 0;
+  /** Chunks that were posted to it, since it began. */
+  posted = 0;
   /** What killed it, as far as it is known. */
   cause: CauseRecord | undefined;
   /** Set when the engine itself ended the thread. */
@@ -130,13 +132,15 @@ export class ThreadPool {
     return [...this.#threads.values()].filter((thread) => thread.state === 'ready');
   }
 
-  /** Hand a chunk to a thread. */
-  send(task: ChunkTask, thread: ThreadHandle): void {
+  /** Hand a chunk to a thread. Returns its number among those that the thread gets, from 1 on; 0 if it cannot be posted. */
+  send(task: ChunkTask, thread: ThreadHandle): number {
     try {
       thread.port.postMessage(task);
+      return ++thread.posted;
     } catch (error) {
       // Not at once: whoever is told hands out more, and is doing so right now.
       queueMicrotask(() => this.#events.onNotSent(task.id, thread, error));
+      return 0;
     }
   }
 

@@ -25,7 +25,7 @@
  * | SLOTS | cursor | 4 | items started | the lane (claims one), main (closes) | -1 - c: closed after c items |
  * | SLOTS | work | 4 | WORK_* bits | the lane | 0: no item in work |
  * | SLOTS | sent, refused, cancelled | 4 each | requests or items of this chunk | the lane | - |
- * | SLOTS | deadlineNs | 8 | ns, hrtime | the lane | 0: the item in work has no deadline (yet) |
+ * | SLOTS | deadlineNs | 8 | ns, hrtime | the lane | 0: none yet; of no meaning without an item in work |
  * | CALLS | second | 4 | s, hrtime (68 years) | the thread whose place it is | -1: being used for another one |
  * | CALLS | count | 4 | calls in that second | the thread whose place it is | - |
  *

@@ -122,3 +122,21 @@ test('values that are cloned come back as they were', async (t) => {
     values,
   );
 });
+
+test('items that a thread cannot read fail, those beside them run', async (t) => {
+  const engine = openEngine<unknown>(t, fixture('echo'), { resourceLimits: { stackSizeMb: 0.5 }, concurrency: 4 });
+  let deep: unknown = 'the bottom';
+  for (let n = 0; n < 1_200; n++) deep = [deep];
+  const items = count(60).map((index) => (index % 20 === 10 ? deep : index));
+  const { outcomes } = await engine.run(items, { idempotent: false });
+  for (const [index, outcome] of outcomes.entries()) {
+    if (index % 20 !== 10) {
+      assert.equal(success(outcome).value, index);
+      continue;
+    }
+    const { error, attempts } = failure(outcome);
+    assert.deepEqual([error.code, error.possiblyExecuted, attempts], ['NOT_CLONEABLE', false, 0]);
+    assert.deepEqual(error.cause, { name: 'RangeError', message: 'The thread could not read it.' });
+  }
+  assert.equal(engine.stats().workerExits, 0);
+});

@@ -28,6 +28,7 @@ export async function timeLanes(entries: readonly [URL, URL], options: LanesOpti
     port1.on('message', (message: ThreadMessage) => {
       if (message.kind === 'failed') throw new Error(message.message);
       if (message.kind === 'reply') succeeded += successesOf(message);
+      if (message.kind === 'replies') for (const reply of message.replies) succeeded += successesOf(reply);
     });
     port1.unref();
     return { entryUrl: entry.href, setup: setupFor(handler), port: port2 };
