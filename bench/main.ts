@@ -12,7 +12,7 @@ const SUITES = new URL('./suites/', import.meta.url);
 const RESULTS = new URL('../../bench/results/', import.meta.url);
 
 /** Of what is mostly idle. */
-const IDLE_AT_A_TIME = 2;
+const IDLE_AT_A_TIME = 3;
 
 const USAGE = `Usage: npm run bench -- [--quick] [--keep] [--strict] [suite | suite/part ...]
 
@@ -90,7 +90,7 @@ function readArguments(args: string[]): Flags {
   }
 }
 
-/** First, two at a time, what waits most of the time; then everything else, one after the other. */
+/** First, three at a time, what waits most of the time; then everything else, one after the other. */
 async function runSuites(selected: readonly Selected[], mode: Mode): Promise<SuiteRecord[]> {
   const records = new Map<Part, PartRecord>();
   const runAll = async (parts: Iterable<readonly [suite: string, part: Part]>) => {
