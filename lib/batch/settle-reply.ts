@@ -42,6 +42,6 @@ export function settleReply(
     if (chunk.isAlone && value === undefined && !batch.isAborted) putBackAlone(entry);
     else batch.settle(entry, end, value, times);
   }
-  if (successes > 0) successRate.addSuccesses(successes);
+  successRate.addSuccesses(successes);
   return isAnswered;
 }

@@ -59,11 +59,9 @@ export class WorkQueue {
     return this.#freshIndex + this.#fresh.length - this.#freshHead;
   }
 
-  /** All items at once; the array is not copied and must not change. */
+  /** All items at once, before any other; the array is not copied and must not change. */
   fill(items: readonly unknown[]): void {
     this.#fresh = items as unknown[];
-    this.#freshHead = 0;
-    this.#freshIndex = 0;
     this.#onAdd();
   }
 
