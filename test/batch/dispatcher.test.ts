@@ -260,9 +260,12 @@ describe('idle lanes', () => {
       stage.dispatcher.stealTails();
       return items(stage, 4);
     };
+    for (const number of [1, 2]) stage.finish(number, undefined, { elapsedMs: 99 });
+    assert.equal(played.batch.pending, 0);
     assert.deepEqual(steal(21), [], 'no lane is free');
+    assert.equal([...stage.dispatcher.chunks].find(({ work }) => work.first === 0)?.end, 2);
     stage.nowMs = 1_000;
-    for (const number of [1, 2, 3]) stage.finish(number, undefined, { elapsedMs: 99 });
+    stage.finish(3, undefined, { elapsedMs: 99 });
     assert.deepEqual([played.batch.pending, stage.given.length], [0, 4]);
     assert.deepEqual(steal(20), []);
     assert.deepEqual(steal(21), [['item 1']]);
@@ -281,8 +284,7 @@ describe('idle lanes', () => {
     stage.nowMs += 1_000;
     stage.dispatcher.stealTails();
     assert.equal(stage.given.length, 4);
-    assert.equal(slot.started, 2);
-    assert.equal(slot.close(), 2, 'it was not closed');
+    assert.equal(slot.claim(2), true, 'it was not closed');
   });
 });
 
@@ -334,6 +336,7 @@ describe('a thread that is gone', () => {
     stage.dispatcher.watchChunks(() => ends++);
     stage.lose(stage.thread(0));
     assert.deepEqual([ends, stage.thread(0).load, played.batch.pending], [2, 0, 2]);
+    assert.deepEqual(stage.timeouts, [], 'nobody ended it');
     for (const [number, { thread }] of stage.given.entries()) if (thread.place === 1) stage.finish(number);
     assert.ok(places(stage, 4).every((place) => place === 1));
     assert.equal(played.results.length + [...stage.dispatcher.chunks].length, 4);

@@ -131,9 +131,9 @@ describe('OutcomeStream', () => {
     assert.deepEqual([waiting.length, batch.pending], [2, 1]);
     run(1);
     assert.equal(indexOf(await first), 0);
+    const second = outcomes.next();
     await nextTurn();
     assert.equal(waiting.length, 2, 'while it is asked it is not asked again');
-    const second = outcomes.next();
     waiting[1]?.({ done: true, value: undefined });
     assert.equal(indexOf(await second), 'end');
   });
