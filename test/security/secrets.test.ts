@@ -8,7 +8,6 @@ import { type TestContext, test } from 'node:test';
 import { inspect } from 'node:util';
 import {
   createEngine,
-  type EngineEvents,
   type EngineOptions,
   type ErrorCode,
   type HttpItem,
@@ -16,21 +15,10 @@ import {
   optionsFromEnvironment,
 } from '../../lib/index.ts';
 import { cloneCause } from '../../lib/recover/stop-records.ts';
+import { EVENTS } from '../support/events.ts';
 
 /** A word that is in every secret, and nowhere else. */
 const CANARY = 'canary';
-const EVENTS = [
-  'progress',
-  'rateLimited',
-  'paused',
-  'resumed',
-  'circuit',
-  'credentials',
-  'notify',
-  'group',
-  'retry',
-  'workerExit',
-] as const satisfies readonly (keyof EngineEvents)[];
 
 /** A server that is wrong in every way and says back what it was told, where a client might repeat it. */
 async function startEcho(t: TestContext): Promise<string> {
