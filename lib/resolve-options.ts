@@ -4,6 +4,7 @@ import type { ResourceLimits } from 'node:worker_threads';
 import type { GroupRules } from './batch/feeder.ts';
 import { resolveGroups } from './batch/group-options.ts';
 import type { Progress } from './batch/progress.ts';
+import { HTTP_HANDLER } from './files.ts';
 import { resolveModuleUrl } from './module-url.ts';
 import type { CloseOptions, EngineOptions, RateLimit, RunOptions } from './options.ts';
 import {
@@ -149,8 +150,6 @@ export const DEFAULTS = Object.freeze({
   }),
 } as const);
 
-const BUILTIN_HTTP_URL = new URL('../workers/http.js', import.meta.url).href;
-
 /**
  * Check the options of an engine and fill in the defaults.
  *
@@ -216,8 +215,8 @@ export function resolveCloseOptions(options: CloseOptions | undefined): { readon
 }
 
 function resolveHandler(handler: unknown, cwd: string): ResolvedOptions['handler'] {
-  const url = handler === undefined ? BUILTIN_HTTP_URL : resolveModuleUrl('handler', handler, cwd);
-  return { url, builtin: url === BUILTIN_HTTP_URL ? 'http' : undefined };
+  const url = handler === undefined ? HTTP_HANDLER.href : resolveModuleUrl('handler', handler, cwd);
+  return { url, builtin: url === HTTP_HANDLER.href ? 'http' : undefined };
 }
 
 function defaultConcurrency(rate: readonly ResolvedRateLimit[], threads: number): number {

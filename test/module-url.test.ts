@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { InvalidOptionError } from '../lib/errors.ts';
 import { resolveModuleUrl } from '../lib/module-url.ts';
+import type { EngineOptions } from '../lib/options.ts';
 import { resolveOptions } from '../lib/resolve-options.ts';
 
 let cwd = '';
@@ -170,9 +171,15 @@ describe('resolveOptions', () => {
     });
   });
 
-  it('knows the built-in handler by its package name', () => {
-    const builtin = resolveOptions({}, cwd).handler;
-    assert.deepEqual(resolveOptions({ handler: 'sluicegate/http' }, cwd).handler, builtin);
+  it('knows the built-in handler by its package name', async () => {
+    // biome-ignore lint/correctness/noUnresolvedImports: the package by its own name, as others import it.
+    const { createEngine } = await import('sluicegate');
+    for (const handler of [undefined, 'sluicegate/http']) {
+      const engine = createEngine({ threads: 1, ...(handler === undefined ? {} : { handler }) } as EngineOptions);
+      assert.equal(engine.statistics().settings.handler, 'http');
+      await engine.close();
+    }
+    assert.equal(resolveOptions({}, cwd).handler.builtin, 'http');
     assert.equal(resolveOptions({ handler: './handler.mjs' }, cwd).handler.builtin, undefined);
   });
 });

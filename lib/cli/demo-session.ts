@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Progress } from '../batch/progress.ts';
 import { type BatchResult, createEngine, type Engine } from '../engine.ts';
 import { SluicegateError } from '../errors.ts';
+import { KIS_HANDLER } from '../files.ts';
 import { type Preset, presets } from '../presets.ts';
 import { type Fault, type Simulator, type SimulatorStats, startSimulator } from '../simulator/index.ts';
 import type { HttpItem, HttpValue } from '../types.ts';
@@ -16,7 +17,6 @@ const SERVICE_TIME_MS = [5, 30] as const;
 /** The server in words. */
 export const SERVER_TEXT = `${SERVER_LIMIT} requests in any second (sliding log), answers in ${SERVICE_TIME_MS.join('-')} ms`;
 
-const HANDLER = new URL('../../workers/kis.js', import.meta.url);
 /** In the lengths of real ones: 36 and 180 characters. */
 const APP_KEY = 'PSsluicegatedemo'.padEnd(36, '0');
 const APP_SECRET = 'sluicegate-demo'.padEnd(180, '0');
@@ -65,7 +65,7 @@ export class DemoSession {
       const startedMs = performance.now();
       const engine = createEngine<HttpItem, HttpValue>({
         ...preset,
-        handler: HANDLER,
+        handler: KIS_HANDLER,
         http: {
           baseUrl: simulator.url,
           headers: {

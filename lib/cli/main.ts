@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { Command, CommanderError, Option } from 'commander';
 import { type AuditFlags, parseLimit, parseSpan, parseWindow } from './audit-flags.ts';
 import { type DemoFlags, MAX_ITEMS, PRESET_NAMES, parseItems, parseRejectAt, parseSeed, SCOPES } from './flags.ts';
@@ -98,8 +98,8 @@ function createProgram(): Command {
 }
 
 function readVersion(): string {
-  const manifest = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(manifest) as { readonly version: string }).version;
+  const require = createRequire(import.meta.url);
+  return (require('sluicegate/package.json') as { readonly version: string }).version;
 }
 
 /** A reader that went away, as `head` does, is no fault: there is just nobody left to tell. */

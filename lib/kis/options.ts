@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
 import { type Environment, mergeOptions, type PartialOptions, readEnvironment } from '../environment.ts';
 import { InvalidOptionError } from '../errors.ts';
+import { KIS_HANDLER } from '../files.ts';
 import type { EngineOptions, RateLimit } from '../options.ts';
 import { invalidOption, parseOptions } from '../options-schema.ts';
 import { DEFAULTS } from '../resolve-options.ts';
@@ -166,7 +167,7 @@ export function resolveKisOptions(given: KisClientOptions | undefined, env: Envi
       ...engine,
       recovery: Array.isArray(engine.recovery) ? [...engine.recovery, ...KIS_RULES] : (engine.recovery ?? KIS_RULES),
       credentialsTimeoutMs: Math.min(MAX_TIMER_MS, TOKEN_TRIES * (timeoutMs + intervalMs + MOMENT_MS)),
-      handler: new URL('../../workers/kis.js', import.meta.url),
+      handler: KIS_HANDLER,
       http: {
         ...connections,
         baseUrl: base,

@@ -3,6 +3,7 @@ import type { ResourceLimits, Worker } from 'node:worker_threads';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
 import { HandlerLoadError, WorkerStartError } from '../errors.ts';
+import { THREAD_FILE } from '../files.ts';
 import type { ChunkTask, InitTask, Task, ThreadMessage, ThreadSetup } from '../protocol.ts';
 import { toCauseRecord } from '../recover/error-record.ts';
 import { createTraceBuffer, TraceReader } from '../shared/trace-cells.ts';
@@ -104,7 +105,7 @@ export class ThreadPool {
       place,
     }));
     this.#pool = new (loadPiscina())<Task, number>({
-      filename: new URL('../../workers/main.cjs', import.meta.url).href,
+      filename: THREAD_FILE.href,
       minThreads: threads,
       maxThreads: threads,
       idleTimeout: Number.POSITIVE_INFINITY,

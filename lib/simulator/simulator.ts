@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { SluicegateError } from '../errors.ts';
+import { SIMULATOR_FILE } from '../files.ts';
 import { resolveFaults } from './fault-options.ts';
 import { arrivalsOf } from './journal.ts';
 import { type ResolvedOptions, resolveLimit, resolveOptions } from './options.ts';
@@ -61,7 +62,7 @@ class ServerThread {
     this.listening = new Promise((resolve, reject) => {
       this.#start = { resolve, reject };
     });
-    this.#worker = new Worker(new URL('./server-thread.js', import.meta.url), {
+    this.#worker = new Worker(SIMULATOR_FILE, {
       workerData: options,
       name: 'sluicegate-simulator',
       // What this process was started with may not suit a module: `--input-type` with `--eval` would make it fail.

@@ -5,7 +5,8 @@ import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-const MAIN = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
+/** As it is published. */
+const MAIN = fileURLToPath(new URL('../../bundle/lib/cli/main.js', import.meta.url));
 
 export type Command = ChildProcessByStdio<null, Readable, Readable>;
 

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 
-const PACKAGE = new URL('../../lib/index.js', import.meta.url).href;
+const PACKAGE = new URL('../../bundle/lib/index.js', import.meta.url).href;
 
 /** Hooks that write the name of every package that is imported. */
 const HOOKS = `

@@ -25,18 +25,20 @@ interface Manifest {
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const WANTED =
-  /^(?:dist\/(?:lib|workers)\/.+\.(?:c?js|c?js\.map|d\.c?ts)|docs\/.+|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/;
+  /^(?:dist\/bundle\/(?:lib|workers)\/.+\.c?js(?:\.map)?|dist\/(?:lib|workers)\/.+\.d\.c?ts|docs\/.+|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/;
 const INDISPENSABLE = [
   'CHANGELOG.md',
   'LICENSE',
   'README.md',
-  'dist/lib/cli/main.js',
+  'dist/bundle/lib/cli/main.js',
+  'dist/bundle/lib/index.js',
+  'dist/bundle/lib/simulator/index.js',
+  'dist/bundle/lib/simulator/server-thread.js',
+  'dist/bundle/workers/entry.js',
+  'dist/bundle/workers/http.js',
+  'dist/bundle/workers/kis.js',
+  'dist/bundle/workers/main.cjs',
   'dist/lib/index.d.ts',
-  'dist/lib/index.js',
-  'dist/lib/simulator/index.js',
-  'dist/workers/entry.js',
-  'dist/workers/http.js',
-  'dist/workers/main.cjs',
 ];
 
 const execFileAsync = promisify(execFile);
