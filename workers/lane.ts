@@ -318,7 +318,9 @@ export class Lane implements AttemptHost {
       return { end: END.retry, value: record };
     }
 
-    const notSent = !settled.ok && ((reportsSent && !isSent) || read(settled.error, 'notSent') === true);
+    // The error speaks of one request. Of an attempt that has sent an earlier one, nobody may say that it sent nothing.
+    const hasReported = Attempt.isSent(attempt);
+    const notSent = !settled.ok && !hasReported && (reportsSent || read(settled.error, 'notSent') === true);
     const judgement = judge(settled, thread.classifiers, isSent && !notSent, thread.table);
     const isAnswer = settled.ok
       ? judgement.verdict === 'ok' || !isGatewayWord(settled.value)
