@@ -73,6 +73,15 @@ interface Flags {
 }
 
 function readArguments(args: string[]): Flags {
+  const flags = parseFlags(args);
+  // A dated copy stands for a run of everything.
+  if (flags.keep && (flags.quick || flags.names.length > 0)) {
+    throw new UsageError('--keep is for whole runs: it goes neither with --quick nor with names of suites.');
+  }
+  return flags;
+}
+
+function parseFlags(args: string[]): Flags {
   try {
     const { values, positionals } = parseArgs({
       args,

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { FixedThreadPool } from 'poolifier';
@@ -106,7 +107,7 @@ export function tinypool(): Pool {
 }
 
 export function workerPool(): Pool {
-  const pool = workerpool.pool(fixture('workerpool').pathname, {
+  const pool = workerpool.pool(fileURLToPath(fixture('workerpool')), {
     minWorkers: THREADS,
     maxWorkers: THREADS,
     workerType: 'thread',
@@ -119,7 +120,7 @@ export function workerPool(): Pool {
 }
 
 export function poolifier(): Pool {
-  const pool = new FixedThreadPool<number, number>(THREADS, fixture('poolifier').pathname, {
+  const pool = new FixedThreadPool<number, number>(THREADS, fileURLToPath(fixture('poolifier')), {
     enableTasksQueue: true,
     tasksQueueOptions: { concurrency: PER_THREAD },
     enableEvents: false,
