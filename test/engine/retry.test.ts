@@ -35,7 +35,7 @@ test('the waits grow to their maximum', async (t) => {
 });
 
 test('an item leaves its lane while it waits', async (t) => {
-  const { engine, retries } = openVerdicts(t, { initialMs: 60, jitter: 0 });
+  const { engine, retries } = openVerdicts(t, { initialMs: 2_000, jitter: 0 });
   const items = [{ failures: 1, as: 'retry' }, ...Array.from({ length: 40 }, () => ({ failures: 0 }))];
   const order: number[] = [];
   for await (const { index } of engine.stream(items)) order.push(index);
