@@ -67,7 +67,7 @@ test('batches of slow items take turns', async (t) => {
   await engine.ready();
 
   // Longer than a chunk aims at, so that every chunk has one item, whatever the machine does.
-  const batch = (log: number) => engine.run(count(100).map(() => ({ takesMs: 5, log })));
+  const batch = (log: number) => engine.run(count(100).map(() => ({ takesMs: 20, log })));
   const first = batch(1);
   await until(() => board.get(CELL.logged) >= 8);
   const second = batch(2);
