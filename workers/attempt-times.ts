@@ -1,4 +1,5 @@
 import type { TraceCells } from '../lib/shared/trace-cells.ts';
+import type { TokenEnd } from './token-end.ts';
 
 /**
  * When one request of an attempt left and when it ended. The times are the very ones that its tokens get: another look
@@ -64,7 +65,7 @@ export class AttemptTimes {
   }
 
   /** Requests that have not ended end as their tokens do. */
-  settle(how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): void {
+  settle(how: TokenEnd, nowNs: bigint): void {
     for (const clock of this.#requests) {
       if (clock.isEnded) continue;
       if (how !== 'notSent' || clock.isSent) clock.end(nowNs, how === 'answered');

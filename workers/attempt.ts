@@ -5,6 +5,7 @@ import { Ticket, type Waiter } from '../lib/limit/waiter.ts';
 import type { HandlerContext, Permit } from '../lib/types.ts';
 import type { AttemptTimes, RequestClock } from './attempt-times.ts';
 import { LEAVE_HOOK, STOP_HOOK, type StopListener } from './stop-hook.ts';
+import type { TokenEnd } from './token-end.ts';
 
 /** Why an attempt was told to stop. Three reasons, never mixed. */
 export type StopReason = StopError['code'];
@@ -57,8 +58,12 @@ export class Attempt implements HandlerContext {
   #tickets: Set<Ticket> | undefined;
   /** When the first of them was asked for. */
   #waitingSinceNs = 0n;
+  /** The first request was reported as sent. */
+  #isFirstSent = false;
+  /** Some request was, or was answered. */
   #isSent = false;
   #isAnswered = false;
+  #hasFurther = false;
   #isOver = false;
 
   constructor(
@@ -93,7 +98,11 @@ export class Attempt implements HandlerContext {
   static isSent(attempt: Attempt): boolean {
     return attempt.#isSent;
   }
-  static settle(attempt: Attempt, how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): boolean {
+  /** It has gone on to a further request. */
+  static hasFurther(attempt: Attempt): boolean {
+    return attempt.#hasFurther;
+  }
+  static settle(attempt: Attempt, how: TokenEnd, nowNs: bigint): boolean {
     return attempt.#settle(how, nowNs);
   }
 
@@ -113,11 +122,12 @@ export class Attempt implements HandlerContext {
   }
 
   [LEAVE_HOOK](): void {
-    if (!this.#isOver && !this.#isSent) this.#host.onSent('first', this.#host.nowNs());
+    if (!this.#isOver && !this.#isFirstSent) this.#host.onSent('first', this.#host.nowNs());
   }
 
   sent(): void {
-    if (this.#isOver || this.#isSent) return;
+    if (this.#isOver || this.#isFirstSent) return;
+    this.#isFirstSent = true;
     this.#isSent = true;
     const nowNs = this.#host.nowNs();
     this.#host.onSent('first', nowNs);
@@ -128,6 +138,7 @@ export class Attempt implements HandlerContext {
   answered(): void {
     if (this.#isOver || this.#isAnswered) return;
     this.#isAnswered = true;
+    this.#isSent = true;
     const grant = this.#grant;
     if (grant === undefined && this.#firstClock === undefined) return;
     const nowNs = this.#host.nowNs();
@@ -144,6 +155,7 @@ export class Attempt implements HandlerContext {
   async acquire(): Promise<Permit> {
     this.throwIfStopped();
     const { grant, clock } = await this.#nextRequest();
+    this.#hasFurther = true;
     const host = this.#host;
     let isSent = false;
     return {
@@ -158,6 +170,7 @@ export class Attempt implements HandlerContext {
       },
       answered: () => {
         if (this.#isOver) return;
+        this.#isSent = true;
         const nowNs = host.nowNs();
         clock?.answered(nowNs);
         grant?.answered(nowNs);
@@ -217,7 +230,7 @@ export class Attempt implements HandlerContext {
   }
 
   /** Settle all tokens that are still open. True if one was given back. */
-  #settle(how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): boolean {
+  #settle(how: TokenEnd, nowNs: bigint): boolean {
     this.#isOver = true;
     this.#cancelTickets();
     this.#times?.settle(how, nowNs);
@@ -228,7 +241,7 @@ export class Attempt implements HandlerContext {
 }
 
 /** Settle a token that is still open. True if it was given back. */
-function settleGrant(grant: Grant | undefined, how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): boolean {
+function settleGrant(grant: Grant | undefined, how: TokenEnd, nowNs: bigint): boolean {
   if (!grant?.isOpen) return false;
   if (how === 'answered') {
     grant.answered(nowNs);

@@ -14,7 +14,8 @@ import { AttemptTimes } from './attempt-times.ts';
 import { isTooDeep, MAX_DEPTH } from './depth.ts';
 import type { Job, LaneHost } from './lane-host.ts';
 import { ReplyBuffer } from './reply-buffer.ts';
-import { isGatewayWord, isThenable } from './returned.ts';
+import { isThenable } from './returned.ts';
+import { type TokenEnd, tokenEnd } from './token-end.ts';
 import { mayRunTwice } from './traits.ts';
 
 /** A chunk that takes longer than this gives back what it has not started, so that idle lanes elsewhere can do it. */
@@ -307,7 +308,7 @@ export class Lane implements AttemptHost {
     const stopReason = Attempt.stopReason(attempt);
 
     if (!settled.ok && stopReason !== undefined) {
-      this.#settle(attempt, reportsSent && !Attempt.isSent(attempt) ? 'notSent' : 'abandoned', endNs);
+      this.#settle(attempt, reportsSent ? 'notSent' : 'abandoned', endNs);
       if (stopReason === 'CANCELLED') return { end: END.cancelled, value: undefined };
       if (stopReason === 'ABORTED') return { end: END.aborted, value: abortedRecord(isSent) };
       if (this.#isAcquiring) {
@@ -318,14 +319,14 @@ export class Lane implements AttemptHost {
       return { end: END.retry, value: record };
     }
 
-    // The error speaks of one request. Of an attempt that has sent an earlier one, nobody may say that it sent nothing.
-    const hasReported = Attempt.isSent(attempt);
-    const notSent = !settled.ok && !hasReported && (reportsSent || read(settled.error, 'notSent') === true);
+    // The error speaks of one request. Of an attempt that has sent one, or gone on to the next, it does not say all.
+    const notSent =
+      !settled.ok &&
+      !Attempt.isSent(attempt) &&
+      (reportsSent || (!Attempt.hasFurther(attempt) && read(settled.error, 'notSent') === true));
     const judgement = judge(settled, thread.classifiers, isSent && !notSent, thread.table);
-    const isAnswer = settled.ok
-      ? judgement.verdict === 'ok' || !isGatewayWord(settled.value)
-      : judgement.verdict === 'rate-limit';
-    this.#settle(attempt, isAnswer ? 'answered' : notSent ? 'notSent' : 'abandoned', endNs);
+    const isGood = judgement.verdict === (settled.ok ? 'ok' : 'rate-limit');
+    this.#settle(attempt, tokenEnd(settled, isGood, notSent || (!settled.ok && reportsSent)), endNs);
 
     const quietMs = thread.believeQuota(judgement.quotaResetMs, judgement.ignoredHints);
     if (judgement.verdict === 'rate-limit') {
@@ -358,7 +359,7 @@ export class Lane implements AttemptHost {
     if (!chunk.isProbe) this.#thread.countFailure(record, chunk.generation, nowNs);
   }
 
-  #settle(attempt: Attempt, how: 'answered' | 'abandoned' | 'notSent', nowNs: bigint): void {
+  #settle(attempt: Attempt, how: TokenEnd, nowNs: bigint): void {
     if (Attempt.settle(attempt, how, nowNs)) this.waiter?.look();
   }
 
