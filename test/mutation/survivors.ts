@@ -19,6 +19,8 @@ const FOLDER = 'test/mutation/survivors';
 const keyOf = ({ file, code, change }: Pick<Survivor, 'file' | 'code' | 'change'>): string =>
   JSON.stringify([file, code, change]);
 
+const describe = ({ file, code, change }: Survivor): string => `${file}: ${code}\n    ${change}`;
+
 /** The list of a room, such as 'limit'. */
 export class Survivors {
   readonly #path: string;
@@ -37,17 +39,28 @@ export class Survivors {
 
   /** What is wrong with the list, given all mutants of these files and what became of them. */
   complaints(files: readonly string[], verdicts: readonly Verdict[]): string[] {
-    return this.#list
-      .filter(({ file, reason }) => reason !== undefined && files.includes(file))
-      .flatMap((known) => {
-        const key = keyOf(known);
-        const same = verdicts.filter(({ mutant }) => keyOf(mutant) === key);
-        const killed = same.find(({ by }) => by !== undefined);
-        const text = `${known.file}: ${known.code}\n    ${known.change}`;
-        if (killed !== undefined) return [`${text}\n    is explained, but killed by ${killed.by}`];
-        const times = known.times ?? 1;
-        return same.length === times ? [] : [`${text}\n    is explained ${times} times, but there are ${same.length}`];
-      });
+    return this.#explained(files).flatMap((known) => {
+      const same = verdicts.filter(({ mutant }) => keyOf(mutant) === keyOf(known));
+      const alive = same.filter(({ by }) => by === undefined).length;
+      const times = known.times ?? 1;
+      if (alive === times) return [];
+      const killers = same.flatMap(({ by }) => by ?? []);
+      const by = killers.length > 0 ? `, and there are ${killers.length} killed by ${killers[0]}` : '';
+      return [`${describe(known)}\n    is explained ${times} times, but ${alive} live${by}`];
+    });
+  }
+
+  /** Explanations of mutants of these files that there are not. */
+  missing(files: readonly string[], mutants: readonly Mutant[]): string[] {
+    return this.#explained(files).flatMap((known) => {
+      const same = mutants.filter((mutant) => keyOf(mutant) === keyOf(known)).length;
+      const times = known.times ?? 1;
+      return same >= times ? [] : [`${describe(known)}\n    is explained ${times} times, but there are ${same}`];
+    });
+  }
+
+  #explained(files: readonly string[]): readonly Survivor[] {
+    return this.#list.filter(({ file, reason }) => reason !== undefined && files.includes(file));
   }
 
   /** Write the list anew, with what survived now; reasons are kept, and so is what stands there of other files. */
