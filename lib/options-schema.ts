@@ -6,11 +6,11 @@ import {
   durationMs,
   flag,
   integer,
-  isPlainObject,
   listOrOne,
   number,
   oneOf,
   options,
+  plainObject,
   positive,
   text,
 } from './schema-parts.ts';
@@ -90,7 +90,7 @@ const headerValue = v.pipe(
   v.regex(HEADER_VALUE, 'header values without line breaks or other control characters, in Latin-1'),
 );
 const headers = v.pipe(
-  v.custom<Record<string, unknown>>(isPlainObject, 'a plain object of header names and values'),
+  plainObject('a plain object of header names and values'),
   v.record(
     v.pipe(v.string(), v.regex(HEADER_NAME, 'header names as in RFC 9110')),
     v.lazy((input) => (Array.isArray(input) ? v.array(headerValue) : headerValue)),
@@ -204,13 +204,22 @@ function isAbortSignal(value: unknown): boolean {
  * @throws InvalidOptionError for the first option that does not fit
  */
 export function parseOptions<S extends v.GenericSchema>(schema: S, given: unknown): v.InferOutput<S> {
-  const result = v.safeParse(schema, given === undefined ? {} : given, { abortEarly: true });
+  const result = tryParse(schema, given === undefined ? {} : given);
   if (result.success) return result.output;
   const [issue] = result.issues;
   const path = (issue.path ?? []).map((step) => step.key as Key);
   const unknownKey = issue.type === 'strict_object';
   if (unknownKey) throw new InvalidOptionError(pathText(path), undefined, issue.message, 'an unknown option');
   throw invalidOption(path, issue.input, issue.message);
+}
+
+function tryParse<S extends v.GenericSchema>(schema: S, given: unknown): v.SafeParseResult<S> {
+  try {
+    return v.safeParse(schema, given, { abortEarly: true });
+  } catch {
+    // A proxy that lets nobody look at it. What it throws is not ours to show.
+    throw new InvalidOptionError('options', undefined, 'values that can be read', 'one that throws when it is read');
+  }
 }
 
 /** The error for one option: says what was given, unless that may hold a secret. */

@@ -35,23 +35,30 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-/**
- * A plain object with no other keys than these. Arrays, maps and class instances, which look like objects with every
- * option left out, are refused. Every property is read once, so a getter cannot change its mind after the check.
- */
-export function options<E extends v.ObjectEntries>(entries: E, shape = 'a plain object') {
-  const keys = Object.keys(entries);
-  const unset = Object.fromEntries(keys.map((key) => [key, undefined]));
-  return v.pipe(
+/** A plain object, every property of which is read once, so that a getter cannot change its mind after the check. */
+export const plainObject = (shape: string) =>
+  v.pipe(
     v.custom<Record<string, unknown>>(isPlainObject, shape),
     v.rawTransform(({ dataset, addIssue, NEVER }) => {
       try {
-        return { ...unset, ...dataset.value };
+        return { ...dataset.value };
       } catch {
         addIssue({ message: `${shape} whose properties can be read` });
         return NEVER;
       }
     }),
+  );
+
+/**
+ * A plain object with no other keys than these. Arrays, maps and class instances, which look like objects with every
+ * option left out, are refused.
+ */
+export function options<E extends v.ObjectEntries>(entries: E, shape = 'a plain object') {
+  const keys = Object.keys(entries);
+  const unset = Object.fromEntries(keys.map((key) => [key, undefined]));
+  return v.pipe(
+    plainObject(shape),
+    v.transform((given) => ({ ...unset, ...given })),
     v.strictObject(entries, (issue) => `${suggestion(String(issue.path?.[0]?.key), keys)}${keys.join(', ')}`),
     v.transform(withoutUndefined),
   );

@@ -399,6 +399,18 @@ describe('options that are refused', () => {
     assert.match(errorOf(() => resolveUnchecked(rateWith({ limit: 0.5 }))).allowed, /window longer/);
   });
 
+  it('turn an object that lets nobody read it into an InvalidOptionError', () => {
+    const fail = () => {
+      throw new Error(SECRET);
+    };
+    const hostile = [new Proxy({}, { ownKeys: fail }), new Proxy({}, { getPrototypeOf: fail })];
+    for (const object of hostile) {
+      for (const given of [object, { retry: object }, { http: { headers: object } }, { rate: [object] }]) {
+        assert.ok(!errorOf(() => resolveUnchecked(given)).message.includes(SECRET));
+      }
+    }
+  });
+
   it('turn a getter that throws into an InvalidOptionError', () => {
     const options = {
       retry: {

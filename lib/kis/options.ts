@@ -8,7 +8,7 @@ import { KIS_HANDLER } from '../files.ts';
 import type { EngineOptions, RateLimit } from '../options.ts';
 import { invalidOption, parseOptions } from '../options-schema.ts';
 import { DEFAULTS } from '../resolve-options.ts';
-import { durationMs, isPlainObject, oneOf, options } from '../schema-parts.ts';
+import { durationMs, oneOf, options, plainObject } from '../schema-parts.ts';
 import type { HttpOptions } from '../types.ts';
 import { KIS_RULES } from './rules.ts';
 
@@ -84,7 +84,7 @@ const HTTP_URL = 'an absolute http:// or https:// URL without a query';
 const PATH = 'a path or a file: URL of a file in a folder that exists';
 
 const http = options({
-  headers: v.optional(v.custom<NonNullable<HttpOptions['headers']>>(isPlainObject, 'a plain object of headers')),
+  headers: v.optional(plainObject('a plain object of headers')),
   proxy: v.unknown(),
   tls: v.unknown(),
   connections: v.unknown(),
