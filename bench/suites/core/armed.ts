@@ -1,6 +1,7 @@
 import type { Engine, EngineOptions } from '../../../lib/index.ts';
-import { alternate, median, percentile } from '../../harness/alternate.ts';
+import { alternate } from '../../harness/alternate.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
+import { median, percentile } from '../../harness/spread.ts';
 import { atMost, type Part, type Row, type Table } from '../../harness/suite.ts';
 import { type Build, loadArmedBuild, loadBareBuild } from './bare/build.ts';
 import { timeLanes } from './bare/lanes.ts';
@@ -146,6 +147,7 @@ async function compareEnginePair(left: Build, right: Build, into: EngineCosts): 
       engines.map((engine) => ({ name: 'engine', items: ITEMS, run: () => runAll(engine, items) })),
       ALTERNATION,
     );
+    for (const timing of [one, other]) if (timing?.error !== undefined) throw new Error(timing.error);
     if (one === undefined || other === undefined) return;
     into.percents.push(...percentAbove(one.samplesMs, other.samplesMs));
     into.cpuPercents.push(...percentAbove(one.samplesCpuMs, other.samplesCpuMs));
