@@ -14,6 +14,8 @@ const RESULTS = new URL('../../bench/results/', import.meta.url);
 
 /** Of what is mostly idle. */
 const IDLE_AT_A_TIME = 3;
+/** How long such a part takes that does not say it. */
+const ABOUT_S = 20;
 
 const USAGE = `Usage: npm run bench -- [--quick] [--keep] [--strict] [suite | suite/part ...]
 
@@ -135,7 +137,10 @@ async function runSuites(selected: readonly Selected[], environment: Environment
       write();
     }
   };
-  const idle = all.filter(([, part]) => part.isMostlyIdle === true).values();
+  const idle = all
+    .filter(([, part]) => part.isMostlyIdle === true)
+    .toSorted(([, a], [, b]) => (b.aboutS ?? ABOUT_S) - (a.aboutS ?? ABOUT_S))
+    .values();
   await Promise.all(Array.from({ length: IDLE_AT_A_TIME }, () => runAll(idle)));
   await runAll(all.filter(([, part]) => part.isMostlyIdle !== true));
   return write();

@@ -63,6 +63,8 @@ export interface Part {
   readonly title: string;
   /** It waits for limits nearly all the time: another such part may run beside it. */
   readonly isMostlyIdle?: boolean;
+  /** About how long it waits, in seconds: of parts that run side by side, long ones start first. Default 20. */
+  readonly aboutS?: number;
   /** After this time it is ended. Default 3 minutes. */
   readonly limitMs?: number;
   run(mode: Mode): Promise<PartResult>;

@@ -45,6 +45,7 @@ const spurious: Part = {
   name: 'spurious',
   title: `${SYMBOLS} symbols from KIS at ${PER_SECOND}/s, where 3% are refused without reason`,
   isMostlyIdle: true,
+  aboutS: 85,
   async run({ isQuick }) {
     const disturbance = watchMachine();
     const symbols = isQuick ? QUICK_SYMBOLS : SYMBOLS;

@@ -52,7 +52,7 @@ export async function measureDispatch(plan: DispatchPlan, { isQuick }: Mode): Pr
 }
 
 /** Of the faster of Piscina's two ways to run items one by one, by the medians; NaN if both failed. */
-export function piscinaPerSecond(timings: readonly Timing[]): number {
+function piscinaPerSecond(timings: readonly Timing[]): number {
   const own = timings.filter(({ name }) => name.startsWith('piscina.run per item')).map(perSecond);
   const measured = own.filter((rate) => !Number.isNaN(rate));
   return measured.length === 0 ? Number.NaN : Math.max(...measured);

@@ -19,6 +19,7 @@ export const refusals: Part = {
   name: 'refusals',
   title: 'three ways to be refused, every client with its best recipes',
   isMostlyIdle: true,
+  aboutS: 45,
   async run({ isQuick }) {
     const watch = watchMachine();
     const module = new URL('./fixtures/library.js', import.meta.url);

@@ -3,7 +3,7 @@ import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts'
 import { median, spreadOf } from '../../harness/spread.ts';
 import { atMost, type Failure, type Part, type Row } from '../../harness/suite.ts';
 import { describeError } from '../../harness/within.ts';
-import type { StartupFigures } from './fixtures/sluicegate.ts';
+import type { StartupFigures } from './figures.ts';
 
 const ROUNDS = 12;
 const QUICK_ROUNDS = 3;

@@ -29,6 +29,7 @@ export const sustained: Part = {
   name: 'sustained',
   title: `${SECONDS} s at the conservative preset, 18/s and 20/s`,
   isMostlyIdle: true,
+  aboutS: 35,
   async run({ isQuick }) {
     const seconds = isQuick ? QUICK_SECONDS : SECONDS;
     const watch = watchMachine();

@@ -9,7 +9,7 @@ import { atMost, type Part, type Row } from '../../harness/suite.ts';
 import { type OpenWork, openEngine, type Work } from './work.ts';
 
 /** Pairs of engines made anew: two of them may differ by more than what is looked for. */
-const PAIRS = 4;
+const PAIRS = 3;
 const ALTERNATION = { rounds: 8, warmUps: 2 };
 
 export interface TracePlan {
