@@ -127,6 +127,7 @@ function latencyChart(cases: readonly Case[]): Chart {
   return {
     title: 'Request latency by percentile',
     kind: 'lines',
+    isLogarithmic: true,
     xLabel: 'percentile',
     yLabel: 'ms',
     x: PERCENTILES,
