@@ -8,6 +8,7 @@ import {
   inLanes,
   makeAgent,
   makePool,
+  type PathRequest,
   type PlainAnswer,
   type PlainRequest,
   requestByPath,
@@ -81,9 +82,9 @@ export function piscinaClient(origin: string): Client {
     workerData: { origin, connections: PER_THREAD } satisfies ThreadSetup,
   });
   return {
-    run: (items) => inLanes(items, IN_FLIGHT, (item) => pool.run(item) as Promise<PlainAnswer>),
+    run: (items) => inLanes(items.map(withoutUrl), IN_FLIGHT, (item) => pool.run(item) as Promise<PlainAnswer>),
     latenciesMs: async (items) => {
-      const answers = await inLanes(items, IN_FLIGHT, (item) => pool.run(item, { name: 'withTime' }));
+      const answers = await inLanes(items.map(withoutUrl), IN_FLIGHT, (item) => pool.run(item, { name: 'withTime' }));
       return msOf(answers as TimedAnswer[]);
     },
     close: () => pool.destroy(),
@@ -106,7 +107,8 @@ export async function bareClient(origin: string): Promise<Client> {
     const answers = await Promise.all(
       threads.map(async (thread, place) => {
         const done = once(thread, 'message');
-        const task: BareTask = { items: items.slice(place * half, (place + 1) * half), isTimed };
+        const share = items.slice(place * half, (place + 1) * half).map(withoutUrl);
+        const task: BareTask = { items: share, isTimed };
         thread.postMessage(task);
         return ((await done) as [Result[]])[0];
       }),
@@ -118,6 +120,11 @@ export async function bareClient(origin: string): Promise<Client> {
     latenciesMs: async (items) => msOf(await ask<TimedAnswer>(items, true)),
     close: () => Promise.all(threads.map((thread) => thread.terminate())),
   };
+}
+
+/** What a thread that knows the origin is not sent. */
+function withoutUrl({ url: _, ...item }: PlainRequest): PathRequest {
+  return item;
 }
 
 function msOf(answers: readonly TimedAnswer[]): number[] {

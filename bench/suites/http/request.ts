@@ -1,9 +1,12 @@
 import { Agent, type Dispatcher, Pool, request } from 'undici';
 
 /** What everybody is given and has to bring back. */
-export interface PlainRequest {
+export interface PlainRequest extends PathRequest {
   readonly url: string;
-  /** The part of the URL behind the origin. */
+}
+
+/** All that is needed where the origin is known. */
+export interface PathRequest {
   readonly path: string;
   readonly method: 'GET' | 'POST';
   readonly body?: string;
@@ -36,7 +39,7 @@ export async function requestByUrl(item: PlainRequest, dispatcher: Dispatcher): 
 }
 
 /** The method of a pool, which has no URL to take apart: the quickest way to get promises from undici. */
-export async function requestByPath(item: PlainRequest, pool: Pool): Promise<PlainAnswer> {
+export async function requestByPath(item: PathRequest, pool: Pool): Promise<PlainAnswer> {
   const { statusCode, headers, body } = await pool.request({
     path: item.path,
     method: item.method,
@@ -46,7 +49,7 @@ export async function requestByPath(item: PlainRequest, pool: Pool): Promise<Pla
 }
 
 /** The method below that, without a stream for the body: the least that undici can do. */
-export function dispatchByPath(item: PlainRequest, pool: Pool): Promise<PlainAnswer> {
+export function dispatchByPath(item: PathRequest, pool: Pool): Promise<PlainAnswer> {
   return new Promise((resolve, reject) => {
     pool.dispatch(
       {
@@ -72,10 +75,10 @@ export interface TimedAnswer {
 }
 
 /** Call `send` for each item, so many at a time. */
-export async function inLanes<Result>(
-  items: readonly PlainRequest[],
+export async function inLanes<Item, Result>(
+  items: readonly Item[],
   lanes: number,
-  send: (item: PlainRequest) => Promise<Result>,
+  send: (item: Item) => Promise<Result>,
 ): Promise<Result[]> {
   const results = new Array<Result>(items.length);
   let next = 0;

@@ -10,7 +10,7 @@ import { type OpenWork, openEngine, type Work } from './work.ts';
 
 /** Pairs of engines made anew: two of them may differ by more than what is looked for. */
 const PAIRS = 3;
-const ALTERNATION = { rounds: 8, warmUps: 2 };
+const ALTERNATION = { rounds: 6, warmUps: 2 };
 
 export interface TracePlan {
   readonly name: string;
