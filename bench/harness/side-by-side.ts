@@ -79,6 +79,19 @@ export async function sideBySide<Result>(
   }
 }
 
+/** The same, but only so many at a time: the next ones are opened when all of these are over. */
+export async function inWaves<Result>(
+  openers: readonly Opener<Result>[],
+  size: number,
+  staggerMs?: number,
+): Promise<SideResult<Result>[]> {
+  const results: SideResult<Result>[] = [];
+  for (let from = 0; from < openers.length; from += size) {
+    results.push(...(await sideBySide(openers.slice(from, from + size), staggerMs)));
+  }
+  return results;
+}
+
 async function attempt<Result>(limitMs: number, step: () => Promise<Result>): Promise<SideResult<Result>> {
   try {
     return { result: await within(limitMs, step()) };

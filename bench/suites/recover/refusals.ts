@@ -1,11 +1,13 @@
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
-import { sideBySide } from '../../harness/side-by-side.ts';
+import { inWaves } from '../../harness/side-by-side.ts';
 import { openSideProcess } from '../../harness/side-process.ts';
 import { atMost, type Chart, exactly, type Failure, type Part, type Row, type Target } from '../../harness/suite.ts';
 import { LIBRARIES, plansOf, type RunPlan, US, type Verdict } from './runs.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
 
 const OVER_GOAL_PERCENT = 5;
+/** Fewer runs than in `referee`, so more processes at once. */
+const AT_A_TIME = 4;
 /** Between the processes; the runs of one of them keep a longer distance. */
 const STAGGER_MS = 12;
 
@@ -19,13 +21,14 @@ export const refusals: Part = {
   name: 'refusals',
   title: 'three ways to be refused, every client with its best recipes',
   isMostlyIdle: true,
-  aboutS: 45,
+  aboutS: 65,
   async run({ isQuick }) {
     const watch = watchMachine();
     const module = new URL('./fixtures/library.js', import.meta.url);
     const tasks = LIBRARIES.map((library) => ({ library, isQuick }));
-    const processes = await sideBySide(
+    const processes = await inWaves(
       tasks.map((task) => () => openSideProcess<Verdict>(module, task)),
+      AT_A_TIME,
       STAGGER_MS,
     );
     const cases = tasks.flatMap((task, place) => {
