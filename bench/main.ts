@@ -13,7 +13,7 @@ const SUITES = new URL('./suites/', import.meta.url);
 const RESULTS = new URL('../../bench/results/', import.meta.url);
 
 /** Of what is mostly idle. */
-const IDLE_AT_A_TIME = 3;
+const IDLE_AT_A_TIME = 4;
 /** How long such a part takes that does not say it. */
 const ABOUT_S = 20;
 
@@ -111,7 +111,7 @@ interface Run {
 }
 
 /**
- * First, three at a time, what waits most of the time; then everything else, one after the other. After each part all
+ * First, some at a time, what waits most of the time; then everything else, one after the other. After each part all
  * that is known is written, so that nothing of it is lost, whatever the next one does.
  */
 async function runSuites(selected: readonly Selected[], environment: Environment, mode: Mode): Promise<Run> {
