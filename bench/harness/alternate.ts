@@ -53,16 +53,20 @@ export async function alternate(contenders: readonly Contender[], alternation: A
   const runners = contenders.map((contender) => new Runner(contender, runLimitMs));
   let turn = 0;
   const round = async (isDue: (runner: Runner) => boolean, isTimed: boolean) => {
-    for (let place = 0; place < runners.length; place++) {
-      const runner = runners[(place + turn) % runners.length];
-      if (runner !== undefined && runner.error === undefined && isDue(runner)) await runner.run(isTimed);
+    for (const runner of rotated(runners, turn++)) {
+      if (runner.error === undefined && isDue(runner)) await runner.run(isTimed);
     }
-    turn++;
   };
   const isCold = ({ warmUps: runs, warmUpMs: ms }: Runner) => runs < warmUps || ms < warmUpMs;
   while (runners.some((runner) => runner.error === undefined && isCold(runner))) await round(isCold, false);
   for (let done = 0; done < rounds; done++) await round(() => true, true);
   return runners.map((runner) => runner.timing());
+}
+
+/** The same in the same order, but another one begins. */
+export function rotated<Item>(items: readonly Item[], by: number): Item[] {
+  const start = items.length === 0 ? 0 : by % items.length;
+  return [...items.slice(start), ...items.slice(0, start)];
 }
 
 class Runner {

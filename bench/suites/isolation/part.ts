@@ -5,6 +5,7 @@ import PQueue from 'p-queue';
 import { Agent } from 'undici';
 import { createEngine } from '../../../lib/index.ts';
 import { startSimulator } from '../../../lib/simulator/index.ts';
+import { rotated } from '../../harness/alternate.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
 import { spreadOf } from '../../harness/spread.ts';
 import { atLeast, atMost, type Failure, type Part, type Row } from '../../harness/suite.ts';
@@ -51,7 +52,7 @@ export const isolation: Part = {
       // Once without a look: threads, connections, code.
       for (const way of ways) await attempt(figures.get(way.name), () => way.run(IN_FLIGHT));
       for (let round = 0; round < (isQuick ? 1 : ROUNDS); round++) {
-        for (const way of ways) {
+        for (const way of rotated(ways, round)) {
           const own = figures.get(way.name) ?? newFigures();
           await attempt(own, () => measure(way, items, own));
         }

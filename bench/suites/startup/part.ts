@@ -1,3 +1,4 @@
+import { rotated } from '../../harness/alternate.ts';
 import { runInChild } from '../../harness/child.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
 import { median, spreadOf } from '../../harness/spread.ts';
@@ -26,7 +27,7 @@ export const startup: Part = {
     const errors = new Map<string, string>();
     // One more for each before the first that counts: files come from the disk only once.
     for (let round = -1; round < (isQuick ? QUICK_ROUNDS : ROUNDS); round++) {
-      for (const { name, module, args } of CONTENDERS) {
+      for (const { name, module, args } of rotated(CONTENDERS, round + 1)) {
         if (errors.has(name)) continue;
         try {
           const one = await runInChild<StartupFigures>(new URL(`./fixtures/${module}.js`, import.meta.url), args);
