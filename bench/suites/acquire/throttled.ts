@@ -124,7 +124,8 @@ class Case {
     const granted = grantsNs.length;
     const spanNs = (grantsNs[granted - 1] ?? Number.NaN) - (grantsNs[tokens - 1] ?? Number.NaN);
     this.granted += granted;
-    this.perSecond.push(((granted - tokens) * 1e9) / spanNs);
+    // With the first burst alone nothing has been granted after it.
+    this.perSecond.push(granted > tokens ? ((granted - tokens) * 1e9) / spanNs : 0);
     this.cores.push(Math.max(...results.map(({ cores }) => cores)));
     this.mostInWindow = Math.max(this.mostInWindow, mostInWindow(grantsNs, Number(windowNs)));
     results.forEach((one, place) => {

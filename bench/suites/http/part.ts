@@ -121,7 +121,7 @@ function ratesTable({ title }: HttpPlan, server: HttpServer, timings: readonly T
     })),
     notes: [
       'everybody brings back status, headers and body as text; each answer is checked inside the time',
-      'ceiling: two bare threads with nothing but undici, by its quickest way; all items and all answers in one message',
+      'ceiling: two bare threads with nothing but undici, by its quickest way and without timeouts; all items and all answers in one message',
       'the server shares the two cores with its clients; CPU us/item: of this process only',
       note,
     ],

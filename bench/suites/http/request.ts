@@ -28,6 +28,11 @@ export function makePool(origin: string, connections: number): Pool {
   return new Pool(origin, { connections, pipelining: 1 });
 }
 
+/** The same without timeouts, which cost something for each request. Whoever uses it has to keep them in another way. */
+export function makeBarePool(origin: string, connections: number): Pool {
+  return new Pool(origin, { connections, pipelining: 1, headersTimeout: 0, bodyTimeout: 0 });
+}
+
 /** The function that undici's documentation begins with. */
 export async function requestByUrl(item: PlainRequest, dispatcher: Dispatcher): Promise<PlainAnswer> {
   const { statusCode, headers, body } = await request(item.url, {
