@@ -12,6 +12,8 @@ export interface Entry {
   open(): Pool;
   /** Batches in a run: a quick one has several, so that the runs of all take about as long. Default 1. */
   readonly batches?: number;
+  /** In a batch, where it is to differ from that of the others. */
+  readonly items?: number;
 }
 
 export interface DispatchPlan extends Alternation {
@@ -29,13 +31,13 @@ export interface DispatchResult extends InTurn {
 /** Time pools in turn, each made anew. */
 export async function measureDispatch(plan: DispatchPlan, { isQuick }: Mode): Promise<DispatchResult> {
   if (plan.us > 0) calibrateSpins();
-  const items = workItems(plan.items, plan.us);
   const watch = watchMachine();
   const inTurn = await timeInTurn(
-    plan.entries.map(({ name, open, batches = 1 }) => ({
+    plan.entries.map(({ name, open, batches = 1, items: count = plan.items }) => ({
       name,
-      items: items.length * batches,
+      items: count * batches,
       open: async () => {
+        const items = workItems(count, plan.us);
         const pool = open();
         await pool.ready?.();
         return {

@@ -20,6 +20,8 @@ const BARE = 'two bare threads, half of the items each';
 
 /** In a batch of no-ops: as many as the slowest does in about as long as a run shall take. */
 const NO_OP_ITEMS = 12_500;
+/** As many as it takes until the size of the batch costs us nothing more. */
+const LARGE_BATCH = 200_000;
 const GOAL_PER_SECOND = 1.5e6;
 const GOAL_TIMES = 25;
 /** Everybody works so long before it counts, however many items that is. */
@@ -50,7 +52,8 @@ export const noOp: Part = {
         warmUps: 3,
         warmUpMs: WARM_UP_MS,
         entries: [
-          { name: US, open: sluicegatePool, batches: 16 },
+          { name: US, open: sluicegatePool, batches: LARGE_BATCH / NO_OP_ITEMS },
+          { name: `${US}, ${LARGE_BATCH.toLocaleString('en-US')} at once`, open: sluicegatePool, items: LARGE_BATCH },
           { name: `piscina.run per ${CHUNK} items, values only`, open: piscinaChunks, batches: 32 },
           ...PEERS,
         ],
@@ -65,7 +68,7 @@ export const noOp: Part = {
           rows: dispatchRows(timings),
           notes: [
             'times piscina.run: against the faster of its two ways, by the medians',
-            'batches of the same size for everybody; a run of a quick one is several of them, one after the other',
+            'batches of the same size for everybody, but for the row that says otherwise; a run of a quick one is several of them, one after the other',
             `everybody worked ${WARM_UP_MS} ms and three runs before the first that counts`,
             "piscina: atomics 'disabled', recordTiming false, no idle timeout; every pool: all threads kept, results checked inside the time",
             `the chunks of ${CHUNK} carry values only: no limit, no outcome, no recovery, no accounting; what messages alone cost`,
