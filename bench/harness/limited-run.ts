@@ -62,9 +62,18 @@ export interface LimitedResult {
   readonly samples: readonly TokenSample[];
 }
 
-/** Run engines side by side, each against a server of its own. */
-export function runSideBySide(plans: readonly LimitedPlan[]): Promise<LimitedResult[]> {
-  return sideBySide(plans.map((plan) => () => openEngineRun(plan)));
+/**
+ * Run engines side by side, each against a server of its own.
+ *
+ * @throws Error that names all that failed: they are all ours, so it is no use to go on without them
+ */
+export async function runSideBySide(plans: readonly LimitedPlan[]): Promise<LimitedResult[]> {
+  const results = await sideBySide(plans.map((plan) => () => openEngineRun(plan)));
+  const failed = results.flatMap(({ error }, place) =>
+    error === undefined ? [] : [`${plans[place]?.name}: ${error}`],
+  );
+  if (failed.length > 0) throw new Error(failed.join('\n'));
+  return results.flatMap(({ result }) => result ?? []);
 }
 
 /** The same plans, or in a quick run with a quarter of their items. */

@@ -41,8 +41,9 @@ declare const document: { querySelectorAll(selector: string): Iterable<Figure> }
 
 const COLORS = ['#1f6feb', '#d1642a', '#2b8a3e', '#8e44ad', '#c2255c', '#5f6b7a', '#0b7285', '#a68a00'];
 const HEIGHT = 300;
-/** Names under bars are broken into lines of about so many characters. */
+/** Names under bars are broken into lines of at most so many characters, and fewer where there is less room. */
 const NAME_CHARACTERS = 16;
+const CHARACTER_WIDTH = 7;
 const NAME_LINE_HEIGHT = 18;
 /** Bars of one name take this share of its place. */
 const FILL = 0.8;
@@ -95,7 +96,8 @@ function drawBars(chart: Chart, figure: Figure): void {
     paths: uPlot.paths.bars({ size: [chart.series.length > 1 ? 0.9 : FILL], align: 0 }),
     points: { show: false },
   }));
-  const broken = names.map(inLines);
+  const room = Math.floor(widthOf(figure) / names.length / CHARACTER_WIDTH);
+  const broken = names.map((name) => inLines(name, Math.min(NAME_CHARACTERS, room)));
   const namesHeight = NAME_LINE_HEIGHT * (1 + Math.max(...broken.map((name) => name.split('\n').length)));
   const axis: Axis = {
     label: chart.xLabel,
@@ -112,15 +114,20 @@ function drawBars(chart: Chart, figure: Figure): void {
   new uPlot({ ...made, height: HEIGHT + namesHeight }, [places, ...columns], figure);
 }
 
-function inLines(name: string): string {
+/** Between words, and behind hyphens. */
+function inLines(name: string, characters: number): string {
   const lines: string[] = [];
-  for (const word of name.split(' ')) {
+  for (const piece of name.split(/(?<=[ -])/)) {
     const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= NAME_CHARACTERS)
-      lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
+    if (last !== undefined && last.length + piece.trimEnd().length <= characters)
+      lines[lines.length - 1] = last + piece;
+    else lines.push(piece);
   }
-  return lines.join('\n');
+  return lines.map((line) => line.trimEnd()).join('\n');
+}
+
+function widthOf(figure: Figure): number {
+  return Math.max(figure.clientWidth, 400);
 }
 
 function nameAt(names: readonly string[]) {
@@ -133,7 +140,7 @@ function options(chart: Chart, figure: Figure, axes: readonly Axis[], series: re
   const most = (_: unknown, __: number, max: number): [number, number] => [0, Math.max(max, band?.to ?? 0, 1e-9) * 1.1];
   return {
     title: band === undefined ? chart.title : `${chart.title} (band: ${band.label}, ${band.from} to ${band.to})`,
-    width: Math.max(figure.clientWidth, 400),
+    width: widthOf(figure),
     height: HEIGHT,
     scales: {
       x: { time: false, ...(isBars ? { range: () => [-0.6, chart.x.length - 0.4] } : {}) },

@@ -12,7 +12,7 @@ export function renderPage(results: PlainResults): string {
   const libraryStyle = readFileSync(require.resolve('uplot/dist/uPlot.min.css'), 'utf8');
   const code = readFileSync(new URL('./page-plots.js', import.meta.url), 'utf8');
   const charts = results.suites.flatMap((suite) => suite.charts);
-  const { environment, elapsedMs, isQuick } = results;
+  const { environment, elapsedMs, isQuick, isComplete } = results;
   let chart = 0;
   const sections = results.suites.map((suite) => {
     const plots = suite.charts.map(() => `<figure data-chart="${chart++}"></figure>`);
@@ -32,6 +32,7 @@ export function renderPage(results: PlainResults): string {
 <p>${escapeHtml(environment.date)}, ${(elapsedMs / 1e3).toFixed(0)} s</p>
 <pre>${escapeHtml(formatEnvironment(environment))}</pre>
 ${isQuick ? '<p class="missed">A quick run: its figures say nothing.</p>' : ''}
+${isComplete ? '' : '<p class="missed">Not complete: not every part has run.</p>'}
 ${renderTargets(results.suites.flatMap((suite) => suite.targets))}
 ${sections.join('\n')}
 <script>${inScript(library)}</script>
@@ -50,7 +51,7 @@ ${suite.parts.map((part) => renderPart(suite, part)).join('\n')}
 </section>`;
 }
 
-function renderPart(suite: PlainSuite, { name, title, error }: PlainSuite['parts'][number]): string {
+function renderPart(suite: PlainSuite, { name, title, failures, error }: PlainSuite['parts'][number]): string {
   const rows = suite.rows.filter((row) => row.part === name);
   const tables = [...new Set(rows.map((row) => String(row.table)))];
   const rendered = tables.map((table) => {
@@ -60,7 +61,9 @@ function renderPart(suite: PlainSuite, { name, title, error }: PlainSuite['parts
     return `<h4>${escapeHtml(table)}</h4>${renderTable(own)}${list === '' ? '' : `<ul>${list}</ul>`}`;
   });
   const failure = error === undefined ? '' : `<pre class="missed">${escapeHtml(error)}</pre>`;
-  return `<h3>${escapeHtml(name)}: ${escapeHtml(title)}</h3>${failure}${rendered.join('\n')}`;
+  const failed = failures.map(({ who, error }) => `<li>Failed: ${escapeHtml(who)}: ${escapeHtml(error)}</li>`).join('');
+  const list = failed === '' ? '' : `<ul class="missed">${failed}</ul>`;
+  return `<h3>${escapeHtml(name)}: ${escapeHtml(title)}</h3>${failure}${list}${rendered.join('\n')}`;
 }
 
 function renderTable(rows: readonly Row[]): string {

@@ -23,6 +23,8 @@ export interface Schedule {
   /** Call `send` when it is time to, and again after a refusal if that is part of the recipe. */
   schedule(send: () => Promise<void>): Promise<void>;
   close(): void;
+  /** What stands between a request and the wire: the last one is asked first. */
+  readonly interceptors?: Dispatcher.DispatcherComposeInterceptor[];
 }
 
 /** One client's batch against a server of its own, all in the main thread, requests by undici. */
@@ -32,8 +34,6 @@ export interface PeerPlan {
   readonly server: SimulatorOptions;
   readonly storm?: Storm;
   open(): Schedule;
-  /** What undici is to do about refusals itself. */
-  readonly compose?: Dispatcher.DispatcherComposeInterceptor;
 }
 
 export interface PeerResult {
@@ -55,12 +55,10 @@ class PeerRun implements SideRun<PeerResult> {
   readonly #plan: PeerPlan;
   readonly #simulator: Simulator;
   readonly #agent = new Agent();
-  readonly #dispatcher: Dispatcher;
 
   constructor(plan: PeerPlan, simulator: Simulator) {
     this.#plan = plan;
     this.#simulator = simulator;
-    this.#dispatcher = plan.compose === undefined ? this.#agent : this.#agent.compose(plan.compose);
   }
 
   /** Refusals do not matter here: what counts begins with `reset`. */
@@ -75,10 +73,12 @@ class PeerRun implements SideRun<PeerResult> {
     const startedMs = performance.now();
     // Made now: some count their intervals from when they were made.
     const schedule = plan.open();
+    const { interceptors } = schedule;
+    const dispatcher = interceptors === undefined ? this.#agent : this.#agent.compose(interceptors);
     const endStorm = startStorm(this.#simulator, plan.storm);
     const settled = await Promise.allSettled(
       Array.from({ length: plan.items }, (_, index) =>
-        schedule.schedule(() => this.#send(`/items/${index}`, this.#dispatcher)),
+        schedule.schedule(() => this.#send(`/items/${index}`, dispatcher)),
       ),
     );
     const elapsedMs = performance.now() - startedMs;

@@ -1,11 +1,13 @@
 import type { Environment } from './environment.ts';
-import type { Chart, Row, Target } from './suite.ts';
+import type { Chart, Failure, Row, Target } from './suite.ts';
 
 /** What `latest.json` holds. */
 export interface PlainResults {
   readonly environment: Environment;
   readonly elapsedMs: number;
   readonly isQuick: boolean;
+  /** False while there are parts to come, or if the run was ended before. */
+  readonly isComplete: boolean;
   readonly suites: readonly PlainSuite[];
 }
 
@@ -17,6 +19,7 @@ export interface PlainSuite {
     readonly name: string;
     readonly title: string;
     readonly elapsedMs: number;
+    readonly failures: readonly Failure[];
     readonly error: string | undefined;
   }[];
   readonly rows: readonly Row[];

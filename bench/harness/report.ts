@@ -41,6 +41,7 @@ export function formatTargets(targets: readonly Target[]): string {
 export function formatCell(cell: Cell): string {
   if (cell === undefined) return '';
   if (typeof cell !== 'number') return String(cell);
+  if (Number.isNaN(cell)) return 'not measured';
   if (Number.isInteger(cell)) return cell.toLocaleString('en-US');
   const size = Math.abs(cell);
   const digits = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3;

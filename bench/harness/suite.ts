@@ -16,6 +16,7 @@ export interface Target {
   readonly name: string;
   /** As text: `<= 4.25`. */
   readonly goal: string;
+  /** NaN if it could not be measured. */
   readonly measured: number;
   readonly unit: string;
   readonly met: boolean;
@@ -36,10 +37,18 @@ export interface Chart {
   readonly isLogarithmic?: boolean;
 }
 
+/** Who could not be measured, while others of the same part could, and why. */
+export interface Failure {
+  readonly who: string;
+  readonly error: string;
+}
+
 export interface PartResult {
   readonly tables: readonly Table[];
   readonly targets: readonly Target[];
   readonly charts?: readonly Chart[];
+  /** The run fails with them. Their rows say so, too. */
+  readonly failures?: readonly Failure[];
 }
 
 /** How a run is meant. */
@@ -54,6 +63,10 @@ export interface Part {
   readonly title: string;
   /** It waits for limits nearly all the time: another such part may run beside it. */
   readonly isMostlyIdle?: boolean;
+  /** About how long it waits, in seconds: of parts that run side by side, long ones start first. Default 20. */
+  readonly aboutS?: number;
+  /** After this time it is ended. Default 3 minutes. */
+  readonly limitMs?: number;
   run(mode: Mode): Promise<PartResult>;
 }
 

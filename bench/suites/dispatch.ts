@@ -3,7 +3,12 @@ import { noOp, spinning } from './dispatch/parts.ts';
 
 const suite: Suite = {
   title: 'what it costs to hand an item to a thread and to get its outcome back',
-  parts: [noOp, spinning('10us', 10), spinning('100us', 100), spinning('1ms', 1000)],
+  parts: [
+    noOp,
+    spinning({ name: '10us', us: 10, items: 15_000, rounds: 5 }),
+    spinning({ name: '100us', us: 100, items: 4_000, rounds: 5 }),
+    spinning({ name: '1ms', us: 1000, items: 1_000, rounds: 6 }),
+  ],
 };
 
 export default suite;

@@ -4,8 +4,8 @@ import { httpPart } from './http/part.ts';
 const suite: Suite = {
   title: 'requests without a limit, against a server in a process of its own',
   parts: [
-    httpPart({ name: 'small-get', title: 'GET, small body', method: 'GET', path: '/small', items: 4_000, rounds: 14 }),
-    httpPart({ name: 'large-get', title: 'GET, 64 KiB body', method: 'GET', path: '/large', items: 1_200, rounds: 6 }),
+    httpPart({ name: 'small-get', title: 'GET, small body', method: 'GET', path: '/small', items: 4_000, rounds: 10 }),
+    httpPart({ name: 'large-get', title: 'GET, 64 KiB body', method: 'GET', path: '/large', items: 1_200, rounds: 5 }),
     httpPart({
       name: 'small-post',
       title: 'POST, small body',
@@ -13,7 +13,7 @@ const suite: Suite = {
       path: '/small',
       bodyBytes: 100,
       items: 3_000,
-      rounds: 6,
+      rounds: 5,
     }),
     httpPart({
       name: 'large-post',
@@ -22,7 +22,7 @@ const suite: Suite = {
       path: '/small',
       bodyBytes: 65_536,
       items: 1_200,
-      rounds: 6,
+      rounds: 5,
     }),
   ],
 };

@@ -6,9 +6,11 @@ import { type Arrival, type SimulatorStats, startSimulator } from '../../lib/sim
 import { describeDisturbance, watchMachine } from '../harness/disturbance.ts';
 import { idealElapsedMs } from '../harness/ideal.ts';
 import { serviceTimesMs } from '../harness/limited-run.ts';
-import { atMost, exactly, type Part, type Row, type Suite, type Target } from '../harness/suite.ts';
+import { sideBySide } from '../harness/side-by-side.ts';
+import { atMost, exactly, type Failure, type Part, type Row, type Suite, type Target } from '../harness/suite.ts';
 
 const SYMBOLS = 1000;
+const QUICK_SYMBOLS = 60;
 const PER_SECOND = 18;
 const WINDOW_MS = 1000;
 /** What users of KIS measure: refused although the rate was kept. */
@@ -24,6 +26,7 @@ interface Plan {
 
 interface Result {
   readonly plan: Plan;
+  readonly symbols: number;
   readonly elapsedMs: number;
   readonly summary: BatchSummary;
   readonly arrivals: readonly Arrival[];
@@ -42,15 +45,19 @@ const spurious: Part = {
   name: 'spurious',
   title: `${SYMBOLS} symbols from KIS at ${PER_SECOND}/s, where 3% are refused without reason`,
   isMostlyIdle: true,
-  async run() {
+  aboutS: 85,
+  async run({ isQuick }) {
     const disturbance = watchMachine();
-    // Side by side: they wait most of the time.
-    const results = await Promise.all(PLANS.map(measure));
+    const symbols = isQuick ? QUICK_SYMBOLS : SYMBOLS;
+    const runs = await sideBySide(PLANS.map((plan) => () => open(plan, symbols)));
+    const results = runs.flatMap(({ result }) => result ?? []);
     return {
       tables: [
         {
           title: 'elapsed against the least possible',
-          rows: results.map(rowOf),
+          rows: runs.map(({ result, error }, place) =>
+            result === undefined ? { run: PLANS[place]?.name, failed: error } : rowOf(result),
+          ),
           notes: [
             'createKisClient with its defaults: 18/s in any second, evenly spaced, whatever the network does; threads, connections and the token are there',
             'least s: the same limit and the same service times, request by request, in virtual time, if nothing is refused',
@@ -59,12 +66,15 @@ const spurious: Part = {
           ],
         },
       ],
+      failures: runs.flatMap(({ error }, place): Failure[] =>
+        error === undefined ? [] : [{ who: PLANS[place]?.name ?? '', error }],
+      ),
       targets: results.flatMap(targetsOf),
     };
   },
 };
 
-async function measure(plan: Plan): Promise<Result> {
+async function open(plan: Plan, symbols: number) {
   const simulator = await startSimulator({ limit: PER_SECOND, windowMs: WINDOW_MS, serviceTimeMs: [5, 30] });
   const client = createKisClient({
     appKey: 'x'.repeat(36),
@@ -73,25 +83,34 @@ async function measure(plan: Plan): Promise<Result> {
     threads: 2,
     ...(plan.retry === undefined ? {} : { retry: plan.retry }),
   });
+  const close = async () => {
+    await client.close({ mode: 'abort' });
+    await simulator.close();
+  };
   try {
     await client.engine.ready();
     await client.fetchPriceList(items(PER_SECOND));
     while (client.stats().tokens.some(({ free, total }) => free < total)) await sleep(LOOK_MS);
-    await simulator.reset();
-    await simulator.setFaults(plan.refusals === 0 ? [] : [{ kind: 'refuse', probability: plan.refusals }]);
-    let backoffMs = 0;
-    client.engine.on('paused', ({ delayMs }) => {
-      backoffMs += delayMs;
-    });
-    const startedMs = performance.now();
-    const { summary } = await client.fetchPriceList(items(SYMBOLS));
-    const elapsedMs = performance.now() - startedMs;
-    const [arrivals, server] = [await simulator.arrivals(), await simulator.stats()];
-    return { plan, elapsedMs, summary, arrivals, server, backoffMs };
-  } finally {
-    await client.close({ mode: 'abort' });
-    await simulator.close();
+  } catch (error) {
+    await close();
+    throw error;
   }
+  return {
+    async measure(): Promise<Result> {
+      await simulator.reset();
+      await simulator.setFaults(plan.refusals === 0 ? [] : [{ kind: 'refuse', probability: plan.refusals }]);
+      let backoffMs = 0;
+      client.engine.on('paused', ({ delayMs }) => {
+        backoffMs += delayMs;
+      });
+      const startedMs = performance.now();
+      const { summary } = await client.fetchPriceList(items(symbols));
+      const elapsedMs = performance.now() - startedMs;
+      const [arrivals, server] = [await simulator.arrivals(), await simulator.stats()];
+      return { plan, symbols, elapsedMs, summary, arrivals, server, backoffMs };
+    },
+    close,
+  };
 }
 
 function items(count: number): KisItem[] {
@@ -99,10 +118,10 @@ function items(count: number): KisItem[] {
 }
 
 /** For the batch without a refusal. */
-function leastMs({ arrivals }: Result): number {
+function leastMs({ arrivals, symbols }: Result): number {
   const gapMs = WINDOW_MS / PER_SECOND;
   const settings = { tokens: PER_SECOND, windowMs: WINDOW_MS, gapMs, concurrency: PER_SECOND };
-  return idealElapsedMs(settings, serviceTimesMs(arrivals).slice(0, SYMBOLS));
+  return idealElapsedMs(settings, serviceTimesMs(arrivals).slice(0, symbols));
 }
 
 function overWithBackoff(result: Result): number {
@@ -129,9 +148,9 @@ function rowOf(result: Result): Row {
 }
 
 function targetsOf(result: Result): Target[] {
-  const { plan, summary, server } = result;
+  const { plan, symbols, summary, server } = result;
   return [
-    exactly(`${plan.name}: succeeded`, summary.succeeded, SYMBOLS, 'items'),
+    exactly(`${plan.name}: succeeded`, summary.succeeded, symbols, 'items'),
     exactly(`${plan.name}: refused by the limit`, server.refused, 0, 'requests'),
     atMost(`${plan.name}: most in any second`, server.maxInWindow, PER_SECOND, 'requests'),
     atMost(`${plan.name}: over least + backoff`, overWithBackoff(result), 3, '%'),

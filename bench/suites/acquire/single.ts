@@ -6,7 +6,14 @@ import { RateLimiterMemory } from 'rate-limiter-flexible';
 import { Limiter } from '../../../lib/limit/limiter.ts';
 import { TokenBucket } from '../../../lib/limit/token-bucket.ts';
 import { createControlBlock } from '../../../lib/shared/control-block.ts';
-import { alternate, type Contender, type Timing, timingRow } from '../../harness/alternate.ts';
+import {
+  alternate,
+  byItemsPerSecond,
+  type Contender,
+  failuresOf,
+  perSecond,
+  timingRow,
+} from '../../harness/alternate.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
 import { atLeast, type Part } from '../../harness/suite.ts';
 import { ANSWERED_NS, alwaysFree, NOW_NS, takeAndSettle, WINDOW_NS } from './always-free.ts';
@@ -19,6 +26,7 @@ const SLOW = 100_000;
 const SLOWEST = 5_000;
 const ROUNDS = 12;
 const WARM_UPS = 4;
+const WARM_UP_MS = 300;
 const GOAL_TIMES = 0.8;
 
 const US = 'sluicegate: take + settle, time passed in';
@@ -32,9 +40,9 @@ export const single: Part = {
     const watch = watchMachine();
     const timings = await alternate(
       [...ours(), ...peers()],
-      isQuick ? { rounds: 3, warmUps: 2 } : { rounds: ROUNDS, warmUps: WARM_UPS },
+      isQuick ? { rounds: 3, warmUps: 2 } : { rounds: ROUNDS, warmUps: WARM_UPS, warmUpMs: WARM_UP_MS },
     );
-    const sorted = timings.toSorted((a, b) => perSecond(b) - perSecond(a));
+    const sorted = byItemsPerSecond(timings);
     const own = Math.max(...timings.filter(({ name }) => name === US).map(perSecond));
     const limiter = Math.max(...timings.filter(({ name }) => PEERS.includes(name)).map(perSecond));
     return {
@@ -43,7 +51,7 @@ export const single: Part = {
           title: 'take and give back, in turn',
           rows: sorted.map((timing) => ({
             ...timingRow(timing),
-            'ns/item': (timing.ms.p50 / timing.items) * 1e6,
+            'ns/item': (timing.ms.median / timing.items) * 1e6,
             'times limiter': perSecond(timing) / limiter,
           })),
           notes: [
@@ -53,6 +61,7 @@ export const single: Part = {
           ],
         },
       ],
+      failures: failuresOf(timings),
       targets: [atLeast('acquire, one thread: times limiter (synchronous)', own / limiter, GOAL_TIMES, 'x')],
       charts: [
         {
@@ -68,10 +77,6 @@ export const single: Part = {
     };
   },
 };
-
-function perSecond({ items, ms }: Timing): number {
-  return (items / ms.p50) * 1e3;
-}
 
 function ours(): Contender[] {
   const limit = alwaysFree(TOKENS);

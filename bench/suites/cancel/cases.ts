@@ -1,48 +1,49 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createEngine, type Engine } from '../../../lib/index.ts';
-import { percentile } from '../../harness/alternate.ts';
-import { watchMachine } from '../../harness/disturbance.ts';
-import { atMost, type Mode, type PartResult, type Row, type Target } from '../../harness/suite.ts';
+import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
+import { percentile, spreadColumns, spreadOf } from '../../harness/spread.ts';
+import {
+  atMost,
+  type Chart,
+  type Failure,
+  type Mode,
+  type PartResult,
+  type Row,
+  type Target,
+} from '../../harness/suite.ts';
+import { describeError, within } from '../../harness/within.ts';
 import { CancelBoard } from './board.ts';
 import type { CancelItem, CancelSetup } from './fixtures/waiting.ts';
 
 const WARM_UPS = 16;
 const LANES_PER_THREAD = 4;
 const BLOCK_MS = 50;
-/** Events of each case in a whole run, and in a quick one. */
-const EVENTS = 200;
+const EVENT_LIMIT_MS = 20_000;
+/** Events of each case in a whole run, of those without a goal, and in a quick one. From 100 on there is a p99. */
+const EVENTS = 140;
+const REPORTED_EVENTS = 100;
 const QUICK_EVENTS = 20;
 
 export interface CancelCase {
   readonly threads: number;
   readonly isBlocked: boolean;
-  /** 99th percentile of the last abort; undefined where it is only reported, by half as many events. */
+  /** 99th percentile of the last abort; undefined where it is only reported. */
   readonly goalMs?: number;
 }
 
-/** Measure cases one after the other. */
+/** Measure cases in turn, one event of each after the other. */
 export async function runCancelCases(cases: readonly CancelCase[], mode: Mode): Promise<PartResult> {
-  const rows: Row[] = [];
-  const targets: Target[] = [];
-  for (const one of cases) {
-    const watch = watchMachine();
-    const { lastMs, firstMs } = await measure(one, eventsOf(one, mode));
-    const name = `${one.threads} threads, main thread ${one.isBlocked ? 'blocked' : 'idle'}`;
-    const p99 = percentile(lastMs, 99);
-    rows.push({
-      case: name,
-      events: lastMs.length,
-      'first abort p50 ms': percentile(firstMs, 50),
-      'last p50 ms': percentile(lastMs, 50),
-      'last p90 ms': percentile(lastMs, 90),
-      'last p99 ms': p99,
-      'last max ms': Math.max(...lastMs),
-      'others cores': watch().others,
-    });
-    if (one.goalMs !== undefined) targets.push(atMost(`cancel, ${name}: p99`, p99, one.goalMs, 'ms'));
+  const watch = watchMachine();
+  const running = cases.map((one) => new RunningCase(one, eventsOf(one, mode)));
+  try {
+    for (const one of running) await one.ready();
+    const rounds = Math.max(...running.map(({ events }) => events));
+    for (let round = -WARM_UPS; round < rounds; round++) for (const one of running) await one.event(round);
+  } finally {
+    await Promise.all(running.map((one) => one.close()));
   }
-  const column = (name: string) => rows.map((row) => Number(row[name]));
+  const rows = running.map(rowOf);
   return {
     tables: [
       {
@@ -50,57 +51,116 @@ export async function runCancelCases(cases: readonly CancelCase[], mode: Mode): 
         rows,
         notes: [
           'stamps in shared memory: one right before RateLimitError is thrown, one in the abort listener of every other item',
+          'min, median, p99, max: of the last abort; events of all cases in turn',
           `blocked: the main thread runs a loop for ${BLOCK_MS} ms from just before the throw on`,
+          describeDisturbance(watch()),
         ],
       },
     ],
-    targets,
-    charts: [
-      {
-        title: 'From a refusal in one thread to the last abort in any',
-        kind: 'bars',
-        xLabel: '',
-        yLabel: 'ms',
-        x: rows.map((row) => String(row.case)),
-        series: ['last p50 ms', 'last p90 ms', 'last p99 ms'].map((name) => ({ name, values: column(name) })),
-      },
-    ],
+    failures: running.flatMap(({ name, error }): Failure[] => (error === undefined ? [] : [{ who: name, error }])),
+    targets: running.flatMap(targetsOf),
+    charts: [chartOf(running)],
   };
 }
 
 function eventsOf({ goalMs }: CancelCase, { isQuick }: Mode): number {
   if (isQuick) return QUICK_EVENTS;
-  return goalMs === undefined ? EVENTS / 2 : EVENTS;
+  return goalMs === undefined ? REPORTED_EVENTS : EVENTS;
 }
 
-async function measure(
-  { threads, isBlocked }: CancelCase,
-  events: number,
-): Promise<{ lastMs: number[]; firstMs: number[] }> {
-  const items = threads * LANES_PER_THREAD;
-  const board = new CancelBoard(items);
-  const engine = createEngine<CancelItem, number>({
-    handler: new URL('./fixtures/waiting.js', import.meta.url),
-    handlerData: { items, buffer: board.buffer } satisfies CancelSetup,
-    threads,
-    concurrency: items,
-    retry: { initialMs: 1, maxMs: 1 },
-  });
-  const lastMs: number[] = [];
-  const firstMs: number[] = [];
-  try {
-    await engine.ready();
-    for (let event = -WARM_UPS; event < events; event++) {
-      // Another item, and so another thread, throws each time.
-      const delaysMs = await oneEvent(engine, board, (event + WARM_UPS) % items, isBlocked);
-      if (event < 0) continue;
-      lastMs.push(Math.max(...delaysMs));
-      firstMs.push(Math.min(...delaysMs));
-    }
-  } finally {
-    await engine.close({ mode: 'abort' });
+/** One case and its engine, which rests while others have their event. */
+class RunningCase {
+  readonly name: string;
+  readonly goalMs: number | undefined;
+  readonly events: number;
+  /** Of each event. */
+  readonly lastMs: number[] = [];
+  readonly firstMs: number[] = [];
+  readonly #isBlocked: boolean;
+  readonly #board: CancelBoard;
+  readonly #engine: Engine<CancelItem, number>;
+  error: string | undefined;
+
+  constructor({ threads, isBlocked, goalMs }: CancelCase, events: number) {
+    this.name = `${threads} threads, main thread ${isBlocked ? 'blocked' : 'idle'}`;
+    this.goalMs = goalMs;
+    this.events = events;
+    this.#isBlocked = isBlocked;
+    const items = threads * LANES_PER_THREAD;
+    this.#board = new CancelBoard(items);
+    this.#engine = createEngine<CancelItem, number>({
+      handler: new URL('./fixtures/waiting.js', import.meta.url),
+      handlerData: { items, buffer: this.#board.buffer } satisfies CancelSetup,
+      threads,
+      concurrency: items,
+      retry: { initialMs: 1, maxMs: 1 },
+    });
   }
-  return { lastMs, firstMs };
+
+  ready(): Promise<void> {
+    return this.#attempt(() => this.#engine.ready());
+  }
+
+  /** The event of a round; those of negative rounds do not count. */
+  async event(round: number): Promise<void> {
+    if (round >= this.events) return;
+    await this.#attempt(async () => {
+      // Another item, and so another thread, throws each time.
+      const thrower = (round + WARM_UPS) % this.#board.items;
+      const delaysMs = await oneEvent(this.#engine, this.#board, thrower, this.#isBlocked);
+      if (round < 0) return;
+      this.lastMs.push(Math.max(...delaysMs));
+      this.firstMs.push(Math.min(...delaysMs));
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#engine.close({ mode: 'abort' });
+  }
+
+  /** A case that fails is out; the others go on. */
+  async #attempt(step: () => Promise<unknown>): Promise<void> {
+    if (this.error !== undefined) return;
+    try {
+      await within(EVENT_LIMIT_MS, step());
+    } catch (error) {
+      this.error = describeError(error);
+    }
+  }
+}
+
+function rowOf({ name, lastMs, firstMs, error }: RunningCase): Row {
+  if (error !== undefined) return { case: name, failed: error };
+  return {
+    case: name,
+    events: lastMs.length,
+    'first abort median ms': percentile(firstMs, 50),
+    ...spreadColumns(spreadOf(lastMs), 'ms'),
+    'p90 ms': percentile(lastMs, 90),
+  };
+}
+
+function targetsOf({ name, lastMs, goalMs, error }: RunningCase): Target[] {
+  if (goalMs === undefined) return [];
+  const { p99, max } = spreadOf(error === undefined ? lastMs : []);
+  // A quick run has too few events for a p99.
+  return [atMost(`cancel, ${name}: ${p99 === undefined ? 'max' : 'p99'}`, p99 ?? max, goalMs, 'ms')];
+}
+
+function chartOf(cases: readonly RunningCase[]): Chart {
+  return {
+    title: 'From a refusal in one thread to the last abort in any',
+    kind: 'bars',
+    xLabel: '',
+    yLabel: 'ms',
+    x: cases.map(({ name }) => name),
+    series: [
+      { name: 'median', values: cases.map(({ lastMs }) => percentile(lastMs, 50)) },
+      { name: 'p90', values: cases.map(({ lastMs }) => percentile(lastMs, 90)) },
+      { name: 'p99', values: cases.map(({ lastMs }) => spreadOf(lastMs).p99) },
+      { name: 'max', values: cases.map(({ lastMs }) => spreadOf(lastMs).max) },
+    ],
+  };
 }
 
 async function oneEvent(

@@ -1,6 +1,7 @@
 import type { Engine, EngineOptions } from '../../../lib/index.ts';
-import { alternate, median, percentile } from '../../harness/alternate.ts';
+import { alternate } from '../../harness/alternate.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
+import { median, percentile } from '../../harness/spread.ts';
 import { atMost, type Part, type Row, type Table } from '../../harness/suite.ts';
 import { type Build, loadArmedBuild, loadBareBuild } from './bare/build.ts';
 import { timeLanes } from './bare/lanes.ts';
@@ -9,12 +10,12 @@ const GOAL_PERCENT = 2;
 
 const LANES = { chunkItems: 256, pairs: 1500, warmUps: 1000 };
 /** Threads made anew, because two threads that run the same code may already differ by more than what is looked for. */
-const LANE_THREADS = 8;
+const LANE_THREADS = 6;
 
 const ITEMS = 4_000;
 const ENGINE_PAIRS = 3;
 const ENGINE = { threads: 2, concurrency: 16 };
-const ALTERNATION = { rounds: 10, warmUps: 3 };
+const ALTERNATION = { rounds: 8, warmUps: 3 };
 
 /** What recovery costs while nothing is wrong. */
 export const armed: Part = {
@@ -146,6 +147,7 @@ async function compareEnginePair(left: Build, right: Build, into: EngineCosts): 
       engines.map((engine) => ({ name: 'engine', items: ITEMS, run: () => runAll(engine, items) })),
       ALTERNATION,
     );
+    for (const timing of [one, other]) if (timing?.error !== undefined) throw new Error(timing.error);
     if (one === undefined || other === undefined) return;
     into.percents.push(...percentAbove(one.samplesMs, other.samplesMs));
     into.cpuPercents.push(...percentAbove(one.samplesCpuMs, other.samplesCpuMs));

@@ -1,6 +1,6 @@
 import type { Arrival } from '../../../lib/simulator/index.ts';
-import type { IdealSettings } from '../../harness/ideal.ts';
-import { mean, serviceTimesMs } from '../../harness/limited-run.ts';
+import { type IdealSettings, idealElapsedMs } from '../../harness/ideal.ts';
+import { serviceTimesMs } from '../../harness/limited-run.ts';
 
 /** What `presets.conservative` comes to. */
 export const CONSERVATIVE = {
@@ -11,13 +11,7 @@ export const CONSERVATIVE = {
   concurrency: 3,
 } satisfies IdealSettings;
 
-/**
- * The least possible time with the conservative preset: every token goes round once per window and service time, and
- * the items that are left for the last round start a gap apart.
- */
+/** The least possible time of a batch with the conservative preset, for the service times of the very run. */
 export function conservativeLeastMs(items: number, arrivals: readonly Arrival[]): number {
-  const { tokens, windowMs, gapMs } = CONSERVATIVE;
-  const rounds = Math.floor((items - 1) / tokens);
-  const rest = (items - 1) % tokens;
-  return rounds * (windowMs + mean(serviceTimesMs(arrivals))) + rest * gapMs;
+  return idealElapsedMs(CONSERVATIVE, serviceTimesMs(arrivals).slice(0, items));
 }

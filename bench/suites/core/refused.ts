@@ -33,6 +33,7 @@ export const refused: Part = {
   name: 'refused',
   title: 'the server refuses requests, side by side',
   isMostlyIdle: true,
+  aboutS: 45,
   async run(mode) {
     const disturbance = watchMachine();
     const results = await runSideBySide([

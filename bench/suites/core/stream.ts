@@ -1,5 +1,5 @@
 import { createEngine, type Engine } from '../../../lib/index.ts';
-import { alternate, timingRow } from '../../harness/alternate.ts';
+import { alternate, failuresOf, timingRow } from '../../harness/alternate.ts';
 import { collectGarbage } from '../../harness/collect-garbage.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
 import type { Part, Row } from '../../harness/suite.ts';
@@ -39,6 +39,7 @@ export const stream: Part = {
             ],
           },
         ],
+        failures: failuresOf(timings),
         targets: [],
       };
     } finally {

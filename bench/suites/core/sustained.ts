@@ -67,6 +67,7 @@ export const sustained: Part = {
   name: 'sustained',
   title: 'sustained rate at exactly the limit of the server',
   isMostlyIdle: true,
+  aboutS: 35,
   async run(mode) {
     const disturbance = watchMachine();
     const results = await runSideBySide(inMode([...EXACT_CASES.map(({ plan }) => plan), SLOW], mode));

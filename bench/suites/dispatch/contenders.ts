@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
@@ -8,7 +7,7 @@ import { Tinypool } from 'tinypool';
 // biome-ignore lint/correctness/noUnresolvedImports: CommonJS, whose exports are the default import.
 import workerpool from 'workerpool';
 import { createEngine } from '../../../lib/index.ts';
-import type { Contender } from '../../harness/alternate.ts';
+import { within } from '../../harness/within.ts';
 
 export const THREADS = 2;
 const PER_THREAD = 8;
@@ -19,25 +18,18 @@ const CLOSE_MS = 2_000;
 
 /** A way to bring items to two threads and their values back. */
 export interface Pool {
-  readonly name: string;
   /** Resolves when every thread can work. */
   ready?(): Promise<unknown>;
   run(items: readonly number[]): Promise<readonly (number | undefined)[]>;
   close(): Promise<unknown>;
 }
 
-/** A pool as something to be timed: each result is looked at inside the time. */
-export function contender(pool: Pool, items: readonly number[]): Contender {
-  return {
-    name: pool.name,
-    items: items.length,
-    run: async () => {
-      const values = await pool.run(items);
-      let wrong = values.length === items.length ? 0 : 1;
-      for (let index = 0; index < items.length; index++) if (values[index] !== items[index]) wrong++;
-      if (wrong > 0) throw new Error(`${pool.name}: ${wrong} of ${items.length} items have the wrong result.`);
-    },
-  };
+/** One batch; each result is looked at. */
+export async function runBatch(pool: Pool, items: readonly number[]): Promise<void> {
+  const values = await pool.run(items);
+  let wrong = values.length === items.length ? 0 : 1;
+  for (let index = 0; index < items.length; index++) if (values[index] !== items[index]) wrong++;
+  if (wrong > 0) throw new Error(`${wrong} of ${items.length} items have the wrong result.`);
 }
 
 export function sluicegatePool(): Pool {
@@ -47,7 +39,6 @@ export function sluicegatePool(): Pool {
     concurrency: IN_WORK,
   });
   return {
-    name: 'sluicegate: engine.run',
     ready: () => engine.ready(),
     run: async (items) => {
       const { outcomes } = await engine.run(items);
@@ -60,7 +51,6 @@ export function sluicegatePool(): Pool {
 export function piscinaAllAtOnce(): Pool {
   const pool = makePiscina('work');
   return {
-    name: 'piscina.run per item, all at once',
     run: (items) => Promise.all(items.map((item) => pool.run(item) as Promise<number>)),
     close: () => pool.destroy(),
   };
@@ -69,7 +59,6 @@ export function piscinaAllAtOnce(): Pool {
 export function piscinaInTurn(): Pool {
   const pool = makePiscina('work');
   return {
-    name: `piscina.run per item, ${IN_WORK} at a time`,
     run: (items) => inTurn(items, (item) => pool.run(item) as Promise<number>),
     close: () => pool.destroy(),
   };
@@ -79,7 +68,6 @@ export function piscinaInTurn(): Pool {
 export function piscinaChunks(): Pool {
   const pool = makePiscina('work-chunk');
   return {
-    name: `piscina.run per ${CHUNK} items, values only`,
     run: async (items) => {
       const chunks: Promise<number[]>[] = [];
       for (let from = 0; from < items.length; from += CHUNK) chunks.push(pool.run(items.slice(from, from + CHUNK)));
@@ -100,7 +88,6 @@ export function tinypool(): Pool {
     useAtomics: false,
   });
   return {
-    name: 'tinypool.run per item',
     run: (items) => Promise.all(items.map((item) => pool.run(item) as Promise<number>)),
     close: () => pool.destroy(),
   };
@@ -113,7 +100,6 @@ export function workerPool(): Pool {
     workerType: 'thread',
   });
   return {
-    name: 'workerpool.exec per item',
     run: (items) => Promise.all(items.map(async (item) => (await pool.exec('work', [item])) as number)),
     close: () => Promise.resolve(pool.terminate()),
   };
@@ -126,27 +112,30 @@ export function poolifier(): Pool {
     enableEvents: false,
   });
   return {
-    name: 'poolifier.mapExecute',
     run: (items) => pool.mapExecute(items),
-    close: () => within(CLOSE_MS, pool.destroy()),
+    // Its threads are gone, but now and then it does not notice.
+    close: () => within(CLOSE_MS, pool.destroy()).catch(() => undefined),
   };
 }
 
-/** What two cores can do: two threads that have half of the items each, and nothing between them and their work. */
+/**
+ * What two cores can do: two threads that have half of the items each, call the same function for each of them, and bring
+ * back their values. Nothing else is between them and their work.
+ */
 export function bareThreads(): Pool {
   const threads = Array.from({ length: THREADS }, () => new Worker(fixture('bare')));
   return {
-    name: 'two bare threads, half of the items each',
+    ready: () => Promise.all(threads.map((thread) => once(thread, 'message'))),
     run: async (items) => {
       const half = Math.ceil(items.length / THREADS);
-      await Promise.all(
+      const values = await Promise.all(
         threads.map(async (thread, place) => {
           const done = once(thread, 'message');
           thread.postMessage(items.slice(place * half, (place + 1) * half));
-          await done;
+          return ((await done) as [number[]])[0];
         }),
       );
-      return items;
+      return values.flat();
     },
     close: () => Promise.all(threads.map((thread) => thread.terminate())),
   };
@@ -166,14 +155,6 @@ function makePiscina(module: 'work' | 'work-chunk'): Piscina {
 
 function fixture(name: string): URL {
   return new URL(`./fixtures/${name}.js`, import.meta.url);
-}
-
-/** Its threads are gone, but now and then it does not notice, and nothing keeps the process alive meanwhile. */
-async function within(ms: number, closed: Promise<unknown>): Promise<void> {
-  const settled = new AbortController();
-  const isTooLate = sleep(ms, undefined, { signal: settled.signal }).catch(() => undefined);
-  await Promise.race([closed, isTooLate]);
-  settled.abort();
 }
 
 async function inTurn(items: readonly number[], call: (item: number) => Promise<number>): Promise<number[]> {

@@ -1,74 +1,88 @@
-import { alternate, type Timing, timingRow } from '../../harness/alternate.ts';
+import { type Alternation, byItemsPerSecond, perSecond, type Timing, timingRow } from '../../harness/alternate.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
+import { type InTurn, timeInTurn } from '../../harness/in-turn.ts';
 import type { Chart, Mode, Row } from '../../harness/suite.ts';
-import { contender, type Pool } from './contenders.ts';
+import { type Pool, runBatch } from './contenders.ts';
 import { calibrateSpins, workItems } from './spin.ts';
 
-/** Who has to do how much. */
+const QUICK = { rounds: 2, warmUps: 1 };
+
 export interface Entry {
+  readonly name: string;
   open(): Pool;
-  /** What takes long per item is timed with fewer items, so that there are more runs. */
-  readonly items: number;
+  /** Batches in a run: a quick one has several, so that the runs of all take about as long. Default 1. */
+  readonly batches?: number;
+  /** In a batch, where it is to differ from that of the others. */
+  readonly items?: number;
 }
 
-export interface DispatchPlan {
+export interface DispatchPlan extends Alternation {
   /** CPU time of an item in microseconds; 0 for nothing at all. */
   readonly us: number;
+  /** In a batch, for everybody. */
+  readonly items: number;
   readonly entries: readonly Entry[];
-  readonly rounds: number;
-  readonly warmUps: number;
 }
 
-export interface DispatchResult {
-  readonly timings: readonly Timing[];
+export interface DispatchResult extends InTurn {
   readonly note: string;
 }
 
 /** Time pools in turn, each made anew. */
 export async function measureDispatch(plan: DispatchPlan, { isQuick }: Mode): Promise<DispatchResult> {
   if (plan.us > 0) calibrateSpins();
-  const pools = plan.entries.map(({ open, items }) => ({ pool: open(), items: workItems(items, plan.us) }));
-  try {
-    await Promise.all(pools.map(({ pool }) => pool.ready?.()));
-    const watch = watchMachine();
-    const timings = await alternate(
-      pools.map(({ pool, items }) => contender(pool, items)),
-      isQuick ? { rounds: 2, warmUps: 1 } : plan,
-    );
-    return { timings, note: describeDisturbance(watch()) };
-  } finally {
-    await Promise.all(pools.map(({ pool }) => pool.close()));
-  }
+  const watch = watchMachine();
+  const inTurn = await timeInTurn(
+    plan.entries.map(({ name, open, batches = 1, items: count = plan.items }) => ({
+      name,
+      items: count * batches,
+      open: async () => {
+        const items = workItems(count, plan.us);
+        const pool = open();
+        await pool.ready?.();
+        return {
+          run: async () => {
+            for (let batch = 0; batch < batches; batch++) await runBatch(pool, items);
+          },
+          close: () => pool.close(),
+        };
+      },
+    })),
+    isQuick ? QUICK : plan,
+  );
+  return { ...inTurn, note: describeDisturbance(watch()) };
 }
 
-/** Median time per item. */
-export function perItemMs({ ms, items }: Timing): number {
-  return ms.p50 / items;
+/** Of the faster of Piscina's two ways to run items one by one, by the medians; NaN if both failed. */
+function piscinaPerSecond(timings: readonly Timing[]): number {
+  const own = timings.filter(({ name }) => name.startsWith('piscina.run per item')).map(perSecond);
+  const measured = own.filter((rate) => !Number.isNaN(rate));
+  return measured.length === 0 ? Number.NaN : Math.max(...measured);
 }
 
-/** The median time per item of the faster of Piscina's two ways to run items one by one. */
-export function piscinaPerItemMs(timings: readonly Timing[]): number {
-  return Math.min(...timings.filter(({ name }) => name.startsWith('piscina.run per item')).map(perItemMs));
+/** How many times as fast as Piscina, item by item. */
+export function timesPiscina(timing: Timing, timings: readonly Timing[]): number {
+  return perSecond(timing) / piscinaPerSecond(timings);
 }
 
 /** The fastest first, with how many times as fast as Piscina each one is. */
-export function dispatchRows(timings: readonly Timing[]): Row[] {
-  const peerMs = piscinaPerItemMs(timings);
-  return timings
-    .toSorted((a, b) => perItemMs(a) - perItemMs(b))
-    .map((timing) => ({ ...timingRow(timing), 'times piscina.run': peerMs / perItemMs(timing) }));
+export function dispatchRows(timings: readonly Timing[], more: (timing: Timing) => Row = () => ({})): Row[] {
+  return byItemsPerSecond(timings).map((timing) => {
+    const row = timingRow(timing);
+    if (timing.error !== undefined) return row;
+    return { ...row, 'times piscina.run': timesPiscina(timing, timings), ...more(timing) };
+  });
 }
 
 /** How many times as fast as Piscina, item by item, each one is. */
 export function ratioChart(title: string, timings: readonly Timing[]): Chart {
-  const peerMs = piscinaPerItemMs(timings);
-  const sorted = timings.toSorted((a, b) => perItemMs(a) - perItemMs(b));
+  const sorted = byItemsPerSecond(timings);
   return {
     title,
     kind: 'bars',
     xLabel: '',
     yLabel: 'times piscina.run',
     x: sorted.map(({ name }) => name),
-    series: [{ name: 'times piscina.run per item', values: sorted.map((timing) => peerMs / perItemMs(timing)) }],
+    series: [{ name: 'times piscina.run per item', values: sorted.map((timing) => timesPiscina(timing, timings)) }],
   };
 }

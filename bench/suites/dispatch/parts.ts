@@ -1,4 +1,4 @@
-import type { Timing } from '../../harness/alternate.ts';
+import { perSecond, type Timing } from '../../harness/alternate.ts';
 import { atLeast, type Part, type Target } from '../../harness/suite.ts';
 import {
   bareThreads,
@@ -13,96 +13,126 @@ import {
   tinypool,
   workerPool,
 } from './contenders.ts';
-import { dispatchRows, type Entry, measureDispatch, perItemMs, piscinaPerItemMs, ratioChart } from './measure.ts';
+import { dispatchRows, type Entry, measureDispatch, ratioChart, timesPiscina } from './measure.ts';
 
-const ITEMS = 200_000;
-const PEER_ITEMS = 12_500;
+const US = 'sluicegate: engine.run';
+const BARE = 'two bare threads, half of the items each';
+
+/** In a batch of no-ops: as many as the slowest does in about as long as a run shall take. */
+const NO_OP_ITEMS = 12_500;
+/** As many as it takes until the size of the batch costs us nothing more. */
+const LARGE_BATCH = 200_000;
 const GOAL_PER_SECOND = 1.5e6;
 const GOAL_TIMES = 25;
+/** Everybody works so long before it counts, however many items that is. */
+const WARM_UP_MS = 600;
 
-/** About so long is a run of items that take time: short enough for many, long enough for a start and an end. */
-const RUN_MS = 200;
 /** From this on an item's own time is what counts. */
 const LONG_US = 1000;
 const GOAL_SHARE_PERCENT = 95;
+
+const PEERS: readonly Entry[] = [
+  { name: 'piscina.run per item, all at once', open: piscinaAllAtOnce },
+  { name: `piscina.run per item, ${IN_WORK} at a time`, open: piscinaInTurn },
+  { name: 'tinypool.run per item', open: tinypool },
+  { name: 'workerpool.exec per item', open: workerPool },
+  { name: 'poolifier.mapExecute', open: poolifier },
+];
 
 /** Items that are no work at all: all that is left is what the engine and the pools do. */
 export const noOp: Part = {
   name: 'no-op',
   title: `no-op items, ${THREADS} threads, ${IN_WORK} in work`,
   async run(mode) {
-    const { timings, note } = await measureDispatch(
+    const { timings, failures, note } = await measureDispatch(
       {
         us: 0,
+        items: NO_OP_ITEMS,
         rounds: 10,
         warmUps: 3,
-        entries: [{ open: sluicegatePool, items: ITEMS }, { open: piscinaChunks, items: ITEMS }, ...peers(PEER_ITEMS)],
+        warmUpMs: WARM_UP_MS,
+        entries: [
+          { name: US, open: sluicegatePool, batches: LARGE_BATCH / NO_OP_ITEMS },
+          { name: `${US}, ${LARGE_BATCH.toLocaleString('en-US')} at once`, open: sluicegatePool, items: LARGE_BATCH },
+          { name: `piscina.run per ${CHUNK} items, values only`, open: piscinaChunks, batches: 32 },
+          ...PEERS,
+        ],
       },
       mode,
     );
-    const ownMs = perItemMs(sluicegateOf(timings));
+    const own = find(timings, US);
     return {
       tables: [
         {
-          title: 'no-op items',
+          title: `no-op items in batches of ${NO_OP_ITEMS.toLocaleString('en-US')}`,
           rows: dispatchRows(timings),
           notes: [
             'times piscina.run: against the faster of its two ways, by the medians',
+            'batches of the same size for everybody, but for the row that says otherwise; a run of a quick one is several of them, one after the other',
+            `everybody worked ${WARM_UP_MS} ms and three runs before the first that counts`,
             "piscina: atomics 'disabled', recordTiming false, no idle timeout; every pool: all threads kept, results checked inside the time",
             `the chunks of ${CHUNK} carry values only: no limit, no outcome, no recovery, no accounting; what messages alone cost`,
             note,
           ],
         },
       ],
+      failures,
       targets: [
-        atLeast('dispatch, no-op: items per second', 1e3 / ownMs, GOAL_PER_SECOND, '1/s'),
-        atLeast('dispatch, no-op: times piscina.run per item', piscinaPerItemMs(timings) / ownMs, GOAL_TIMES, 'x'),
+        atLeast('dispatch, no-op: items per second', perSecond(own), GOAL_PER_SECOND, '1/s'),
+        atLeast('dispatch, no-op: times piscina.run per item', timesPiscina(own, timings), GOAL_TIMES, 'x'),
       ],
       charts: [ratioChart('No-op items: times as fast as piscina.run', timings)],
     };
   },
 };
 
+export interface SpinPlan {
+  readonly name: string;
+  /** CPU time of an item. */
+  readonly us: number;
+  /** In a batch, and so in a run, for everybody. */
+  readonly items: number;
+  readonly rounds: number;
+}
+
 /** Items that take CPU time, beside what two threads can do that have nothing else to do. */
-export function spinning(name: string, us: number): Part {
+export function spinning({ name, us, items, rounds }: SpinPlan): Part {
   return {
     name,
     title: `items of ${us} us CPU, ${THREADS} threads, ${IN_WORK} in work`,
     async run(mode) {
-      const items = Math.round((RUN_MS * 1e3 * THREADS) / us);
-      const few = Math.min(items, PEER_ITEMS / 2);
-      const { timings, note } = await measureDispatch(
+      const { timings, failures, note } = await measureDispatch(
         {
           us,
-          rounds: 6,
-          warmUps: 2,
-          entries: [{ open: sluicegatePool, items }, { open: bareThreads, items }, ...peers(few)],
+          items: mode.isQuick ? Math.ceil(items / 10) : items,
+          rounds,
+          warmUps: 1,
+          warmUpMs: WARM_UP_MS,
+          entries: [{ name: US, open: sluicegatePool }, { name: BARE, open: bareThreads }, ...PEERS],
         },
         mode,
       );
-      const bare = timings[1];
-      const bareMs = bare === undefined ? Number.NaN : perItemMs(bare);
+      const bare = perSecond(find(timings, BARE));
+      const share = (timing: Timing) => (perSecond(timing) / bare) * 100;
       const targets: Target[] = [];
       if (us >= LONG_US) {
-        const share = (bareMs / perItemMs(sluicegateOf(timings))) * 100;
-        targets.push(atLeast(`dispatch, ${us} us: share of two cores' worth`, share, GOAL_SHARE_PERCENT, '%'));
+        targets.push(
+          atLeast(`dispatch, ${us} us: share of two cores' worth`, share(find(timings, US)), GOAL_SHARE_PERCENT, '%'),
+        );
       }
       return {
         tables: [
           {
             title: `items of ${us} us`,
-            rows: timings
-              .toSorted((a, b) => perItemMs(a) - perItemMs(b))
-              .map((timing, place) => ({
-                ...dispatchRows(timings)[place],
-                'share of two cores %': (bareMs / perItemMs(timing)) * 100,
-              })),
+            rows: dispatchRows(timings, (timing) => ({ 'share of two cores %': share(timing) })),
             notes: [
-              "an item is a loop of fixed length, calibrated on the main thread; two bare threads: two cores' worth",
+              'an item is a loop of fixed length, calibrated on the main thread',
+              "two bare threads: two cores' worth; they call the same function item by item and bring back the values, in one message each",
               note,
             ],
           },
         ],
+        failures,
         targets,
         charts: [ratioChart(`Items of ${us} us: times as fast as piscina.run`, timings)],
       };
@@ -110,12 +140,8 @@ export function spinning(name: string, us: number): Part {
   };
 }
 
-function peers(items: number): Entry[] {
-  return [piscinaAllAtOnce, piscinaInTurn, tinypool, workerPool, poolifier].map((open) => ({ open, items }));
-}
-
-function sluicegateOf(timings: readonly Timing[]): Timing {
-  const own = timings[0];
-  if (own === undefined) throw new Error('Nothing was timed.');
-  return own;
+function find(timings: readonly Timing[], name: string): Timing {
+  const found = timings.find((timing) => timing.name === name);
+  if (found === undefined) throw new Error(`${name} was not timed.`);
+  return found;
 }

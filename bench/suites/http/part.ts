@@ -1,21 +1,31 @@
-import { Piscina } from 'piscina';
-import type { Agent } from 'undici';
-import { createEngine } from '../../../lib/index.ts';
-import { alternate, type Contender, type Timing, timingRow } from '../../harness/alternate.ts';
+import { byItemsPerSecond, perSecond, type Timing, timingRow } from '../../harness/alternate.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
-import { atLeast, type Chart, type Part, type Target } from '../../harness/suite.ts';
-import { makeAgent, type PlainAnswer, type PlainRequest, requestByPath, requestByUrl } from './request.ts';
-import { LARGE_BYTES, SMALL_BODY, startHttpServer } from './server.ts';
+import { type Opener, timeInTurn } from '../../harness/in-turn.ts';
+import { percentile, spreadColumns, spreadOf } from '../../harness/spread.ts';
+import { atLeast, type Chart, type Part, type Table, type Target } from '../../harness/suite.ts';
+import {
+  bareClient,
+  type Client,
+  engineClient,
+  IN_FLIGHT,
+  piscinaClient,
+  poolClient,
+  requestClient,
+  THREADS,
+} from './clients.ts';
+import type { PlainRequest } from './request.ts';
+import { type HttpServer, LARGE_BYTES, SMALL_BODY, startHttpServer } from './server.ts';
 
-const IN_FLIGHT = 16;
-const THREADS = 2;
 const WARM_UPS = 3;
+/** Everybody works so long before it counts. */
+const WARM_UP_MS = 400;
 const UNDICI_GOAL_TIMES = 1.4;
 const PISCINA_GOAL_TIMES = 2.3;
 
 const US = `sluicegate, ${THREADS} threads`;
 const UNDICI = 'undici.request(url), main thread';
-const PISCINA = `piscina.run per request, ${THREADS} threads`;
+const PISCINA = `piscina.run per request, pool.request in ${THREADS} threads`;
+const CEILING = `pool.dispatch in ${THREADS} bare threads`;
 
 export interface HttpPlan {
   readonly name: string;
@@ -28,12 +38,6 @@ export interface HttpPlan {
   readonly rounds: number;
 }
 
-interface Client {
-  readonly name: string;
-  run(items: readonly PlainRequest[]): Promise<readonly (PlainAnswer | undefined)[]>;
-  close(): Promise<unknown>;
-}
-
 /** One kind of request, by every client in turn. */
 export function httpPart(plan: HttpPlan): Part {
   return {
@@ -41,122 +45,98 @@ export function httpPart(plan: HttpPlan): Part {
     title: `${plan.title}, ${IN_FLIGHT} in flight, keep-alive`,
     async run({ isQuick }) {
       const server = await startHttpServer();
-      const url = server.url + plan.path;
-      const item: PlainRequest = {
-        url,
-        method: plan.method,
-        ...(plan.bodyBytes === undefined ? {} : { body: 'x'.repeat(plan.bodyBytes) }),
-      };
-      const items = new Array<PlainRequest>(plan.items).fill(item);
-      const clients = [
-        engineClient(US, THREADS),
-        engineClient('sluicegate, 1 thread', 1),
-        ...undiciClients(server.url, plan.path),
-        piscinaClient(),
-      ];
+      const latencies: Latencies = new Map();
       try {
         const watch = watchMachine();
-        const timings = await alternate(
-          clients.map((client) => contender(client, items, plan.path)),
-          isQuick ? { rounds: 2, warmUps: 1 } : { rounds: plan.rounds, warmUps: WARM_UPS },
+        const { timings, failures } = await timeInTurn(
+          openersFor(plan, server, latencies),
+          isQuick ? { rounds: 2, warmUps: 1 } : { rounds: plan.rounds, warmUps: WARM_UPS, warmUpMs: WARM_UP_MS },
         );
         return {
-          tables: [
-            {
-              title: `${plan.title}, ${server.name}`,
-              rows: timings
-                .toSorted((a, b) => perSecond(b) - perSecond(a))
-                .map((timing) => ({
-                  ...timingRow(timing),
-                  'times undici.request': perSecond(timing) / perSecond(find(timings, UNDICI)),
-                })),
-              notes: [
-                'everybody brings back status, headers and body as text; each answer is checked inside the time',
-                'the server shares the two cores with its clients; CPU: of this process only',
-                describeDisturbance(watch()),
-              ],
-            },
-          ],
+          tables: [ratesTable(plan, server, timings, describeDisturbance(watch())), latencyTable(plan, latencies)],
+          failures,
           targets: plan.name === 'small-get' ? targetsOf(timings) : [],
-          charts: [chartOf(plan.title, timings)],
+          charts: [rateChart(plan.title, timings), latencyChart(plan.title, latencies)],
         };
       } finally {
-        await Promise.all(clients.map((client) => client.close()));
         await server.close();
       }
     },
   };
 }
 
-function engineClient(name: string, threads: number): Client {
-  const engine = createEngine({ threads, concurrency: IN_FLIGHT, http: { headers: { 'content-type': 'text/plain' } } });
-  return {
-    name,
-    run: async (items) => {
-      const { outcomes } = await engine.run(items);
-      return outcomes.map((outcome) => (outcome.ok ? (outcome.value as PlainAnswer) : undefined));
-    },
-    close: () => engine.close(),
-  };
-}
+/** Milliseconds of the requests of one run, by client. */
+type Latencies = Map<string, readonly number[]>;
 
-function undiciClients(origin: string, path: string): Client[] {
-  const client = (name: string, send: (item: PlainRequest, agent: Agent) => Promise<PlainAnswer>): Client => {
-    const agent = makeAgent(IN_FLIGHT);
-    return { name, run: (items) => inTurn(items, (item) => send(item, agent)), close: () => agent.close() };
+function openersFor(plan: HttpPlan, { url: origin }: HttpServer, latencies: Latencies): Opener[] {
+  const item: PlainRequest = {
+    url: origin + plan.path,
+    path: plan.path,
+    method: plan.method,
+    ...(plan.bodyBytes === undefined ? {} : { body: 'x'.repeat(plan.bodyBytes) }),
   };
+  const items = new Array<PlainRequest>(plan.items).fill(item);
+  const bodyLength = plan.path === '/large' ? LARGE_BYTES : SMALL_BODY.length;
+  const opener = (name: string, open: () => Promise<Client> | Client): Opener => ({
+    name,
+    items: items.length,
+    open: async () => {
+      const client = await open();
+      return {
+        run: () => runAndCheck(client, items, bodyLength),
+        after: async () => latencies.set(name, await client.latenciesMs(items)),
+        close: () => client.close(),
+      };
+    },
+  });
   return [
-    client(UNDICI, requestByUrl),
-    client('agent.request({ origin, path }), main thread', (item, agent) => requestByPath(origin, path, item, agent)),
+    opener(US, () => engineClient(THREADS)),
+    opener('sluicegate, 1 thread', () => engineClient(1)),
+    opener(UNDICI, requestClient),
+    opener('pool.request({ path }), main thread', () => poolClient(origin)),
+    opener(PISCINA, () => piscinaClient(origin)),
+    opener(CEILING, () => bareClient(origin)),
   ];
 }
 
-function piscinaClient(): Client {
-  const pool = new Piscina({
-    filename: new URL('./fixtures/piscina.js', import.meta.url).href,
-    minThreads: THREADS,
-    maxThreads: THREADS,
-    concurrentTasksPerWorker: IN_FLIGHT / THREADS,
-    idleTimeout: Number.POSITIVE_INFINITY,
-    atomics: 'disabled',
-    recordTiming: false,
-  });
+/** Each answer is looked at. */
+async function runAndCheck(client: Client, items: readonly PlainRequest[], bodyLength: number): Promise<void> {
+  const answers = await client.run(items);
+  const right = answers.filter(
+    (answer) =>
+      answer?.status === 200 && answer.body.length === bodyLength && answer.headers['content-length'] !== undefined,
+  ).length;
+  if (right !== items.length) throw new Error(`${right} of ${items.length} answers are right.`);
+}
+
+function ratesTable({ title }: HttpPlan, server: HttpServer, timings: readonly Timing[], note: string): Table {
+  const undici = perSecond(find(timings, UNDICI));
+  const ceiling = perSecond(find(timings, CEILING));
   return {
-    name: PISCINA,
-    run: (items) => inTurn(items, (item) => pool.run(item) as Promise<PlainAnswer>),
-    close: () => pool.destroy(),
+    title: `${title}, ${server.name}`,
+    rows: byItemsPerSecond(timings).map((timing) => ({
+      ...timingRow(timing),
+      'times undici.request': perSecond(timing) / undici,
+      'share of the ceiling %': (perSecond(timing) / ceiling) * 100,
+    })),
+    notes: [
+      'everybody brings back status, headers and body as text; each answer is checked inside the time',
+      'ceiling: two bare threads with nothing but undici, by its quickest way and without timeouts; all items and all answers in one message',
+      'the server shares the two cores with its clients; CPU us/item: of this process only',
+      note,
+    ],
   };
 }
 
-async function inTurn(
-  items: readonly PlainRequest[],
-  send: (item: PlainRequest) => Promise<PlainAnswer>,
-): Promise<PlainAnswer[]> {
-  const answers = new Array<PlainAnswer>(items.length);
-  let next = 0;
-  const lane = async () => {
-    for (let index = next++; index < items.length; index = next++) {
-      const item = items[index];
-      if (item !== undefined) answers[index] = await send(item);
-    }
-  };
-  await Promise.all(Array.from({ length: IN_FLIGHT }, lane));
-  return answers;
-}
-
-function contender(client: Client, items: readonly PlainRequest[], path: string): Contender {
-  const length = path === '/large' ? LARGE_BYTES : SMALL_BODY.length;
+function latencyTable({ title }: HttpPlan, latencies: Latencies): Table {
   return {
-    name: client.name,
-    items: items.length,
-    run: async () => {
-      const answers = await client.run(items);
-      const right = answers.filter(
-        (answer) =>
-          answer?.status === 200 && answer.body.length === length && answer.headers['content-length'] !== undefined,
-      ).length;
-      if (right !== items.length) throw new Error(`${client.name}: ${right} of ${items.length} answers are right.`);
-    },
+    title: `${title}: time of a request`,
+    rows: [...latencies].map(([contender, ms]) => ({
+      contender,
+      requests: ms.length,
+      ...spreadColumns(spreadOf(ms), 'ms'),
+    })),
+    notes: [`one more run of each, ${IN_FLIGHT} in flight all the time; measured in the thread that makes the request`],
   };
 }
 
@@ -164,10 +144,6 @@ function find(timings: readonly Timing[], name: string): Timing {
   const found = timings.find((timing) => timing.name === name);
   if (found === undefined) throw new Error(`${name} was not timed.`);
   return found;
-}
-
-function perSecond({ items, ms }: Timing): number {
-  return (items / ms.p50) * 1e3;
 }
 
 function targetsOf(timings: readonly Timing[]): Target[] {
@@ -178,8 +154,8 @@ function targetsOf(timings: readonly Timing[]): Target[] {
   ];
 }
 
-function chartOf(title: string, timings: readonly Timing[]): Chart {
-  const sorted = timings.toSorted((a, b) => perSecond(b) - perSecond(a));
+function rateChart(title: string, timings: readonly Timing[]): Chart {
+  const sorted = byItemsPerSecond(timings);
   return {
     title: `${title}: requests per second`,
     kind: 'bars',
@@ -187,5 +163,21 @@ function chartOf(title: string, timings: readonly Timing[]): Chart {
     yLabel: '1/s',
     x: sorted.map(({ name }) => name),
     series: [{ name: 'requests per second', values: sorted.map(perSecond) }],
+  };
+}
+
+function latencyChart(title: string, latencies: Latencies): Chart {
+  const all = [...latencies];
+  return {
+    title: `${title}: time of a request`,
+    kind: 'bars',
+    xLabel: '',
+    yLabel: 'ms',
+    isLogarithmic: true,
+    x: all.map(([name]) => name),
+    series: [50, 90, 99, 100].map((percent) => ({
+      name: percent === 100 ? 'max' : `p${percent}`,
+      values: all.map(([, ms]) => percentile(ms, percent)),
+    })),
   };
 }

@@ -5,8 +5,11 @@ import PQueue from 'p-queue';
 import { Agent } from 'undici';
 import { createEngine } from '../../../lib/index.ts';
 import { startSimulator } from '../../../lib/simulator/index.ts';
+import { rotated } from '../../harness/alternate.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
-import { atLeast, atMost, type Part, type Row } from '../../harness/suite.ts';
+import { spreadOf } from '../../harness/spread.ts';
+import { atLeast, atMost, type Failure, type Part, type Row } from '../../harness/suite.ts';
+import { describeError, within } from '../../harness/within.ts';
 import { BURN_MS, burn } from './burn.ts';
 
 const THREADS = 2;
@@ -17,6 +20,7 @@ const ROUNDS = 3;
 const SERVICE_MS = 5;
 /** A timer that is due so often tells how late the event loop is. */
 const TICK_NS = 1_000_000n;
+const RUN_LIMIT_MS = 30_000;
 const OURS_GOAL_MS = 5;
 const IN_PROCESS_GOAL_MS = 50;
 
@@ -31,6 +35,7 @@ interface Figures {
   readonly elapsedMs: number[];
   /** Nanoseconds, over all rounds. */
   readonly delay: RecordableHistogram;
+  error: string | undefined;
 }
 
 /** The same requests and the same work on their answers, in worker threads and in the main thread. */
@@ -43,11 +48,14 @@ export const isolation: Part = {
     const ways = [threads(simulator.url), inProcess(simulator.url), bareThreads()];
     try {
       const watch = watchMachine();
-      // Once without a look: threads, connections, code.
-      for (const way of ways) await way.run(IN_FLIGHT);
       const figures = new Map(ways.map(({ name }) => [name, newFigures()]));
+      // Once without a look: threads, connections, code.
+      for (const way of ways) await attempt(figures.get(way.name), () => way.run(IN_FLIGHT));
       for (let round = 0; round < (isQuick ? 1 : ROUNDS); round++) {
-        for (const way of ways) await measure(way, items, figures.get(way.name) ?? newFigures());
+        for (const way of rotated(ways, round)) {
+          const own = figures.get(way.name) ?? newFigures();
+          await attempt(own, () => measure(way, items, own));
+        }
       }
       const [ours, theirs] = ways.map(({ name }) => delayMs(figures.get(name) ?? newFigures(), 99));
       return {
@@ -63,6 +71,7 @@ export const isolation: Part = {
             ],
           },
         ],
+        failures: [...figures].flatMap(([who, { error }]): Failure[] => (error === undefined ? [] : [{ who, error }])),
         targets: [
           atMost('isolation: event-loop delay p99', ours ?? Number.NaN, OURS_GOAL_MS, 'ms'),
           atLeast('isolation: the same in process, p99', theirs ?? Number.NaN, IN_PROCESS_GOAL_MS, 'ms'),
@@ -146,7 +155,17 @@ function bareThreads(): Way {
 }
 
 function newFigures(): Figures {
-  return { elapsedMs: [], delay: createHistogram() };
+  return { elapsedMs: [], delay: createHistogram(), error: undefined };
+}
+
+/** A way that fails is out; the others go on. */
+async function attempt(figures: Figures | undefined, step: () => Promise<unknown>): Promise<void> {
+  if (figures === undefined || figures.error !== undefined) return;
+  try {
+    await within(RUN_LIMIT_MS, step());
+  } catch (error) {
+    figures.error = describeError(error);
+  }
 }
 
 async function measure(way: Way, items: number, { elapsedMs, delay }: Figures): Promise<void> {
@@ -159,22 +178,29 @@ async function measure(way: Way, items: number, { elapsedMs, delay }: Figures): 
     tickedNs = nowNs;
   }, Number(TICK_NS) / 1e6);
   const startedMs = performance.now();
-  const succeeded = await way.run(items);
+  let succeeded: number;
+  try {
+    succeeded = await way.run(items);
+  } finally {
+    clearInterval(ticker);
+  }
   elapsedMs.push(performance.now() - startedMs);
-  clearInterval(ticker);
   if (succeeded !== items) throw new Error(`${way.name}: ${succeeded} of ${items} requests succeeded.`);
 }
 
-function delayMs({ delay }: Figures, percent: number): number {
+function delayMs({ delay, error }: Figures, percent: number): number {
+  if (error !== undefined) return Number.NaN;
   return delay.percentile(percent) / 1e6;
 }
 
 function rowOf(way: string, items: number, figures: Figures): Row {
+  if (figures.error !== undefined) return { way, failed: figures.error };
   const totalMs = figures.elapsedMs.reduce((sum, ms) => sum + ms, 0);
   return {
     way,
     rounds: figures.elapsedMs.length,
     'requests/s': Math.round(((items * figures.elapsedMs.length) / totalMs) * 1e3),
+    'requests/s +- %': spreadOf(figures.elapsedMs).marginPercent,
     'delay p50 ms': delayMs(figures, 50),
     'delay p90 ms': delayMs(figures, 90),
     'delay p99 ms': delayMs(figures, 99),

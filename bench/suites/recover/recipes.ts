@@ -12,9 +12,9 @@ import {
   wrap,
 } from 'cockatiel';
 import pThrottle from 'p-throttle';
-import { interceptors } from 'undici';
-import { type PeerPlan, RefusedError, type Schedule } from '../../harness/peer-run.ts';
-import { RATE_LIMIT_PEERS } from '../../peers/rate-limiters.ts';
+import { type Dispatcher, interceptors } from 'undici';
+import { RefusedError, type Schedule } from '../../harness/peer-run.ts';
+import { findPeer } from '../../peers/rate-limiters.ts';
 
 const SECOND_MS = 1000;
 /** As many as ours, so that nobody gives up earlier. */
@@ -23,7 +23,9 @@ const INITIAL_MS = 1000;
 const MAX_CONCURRENT = 20;
 
 /** A client with the way of trying again that its documentation shows, or else cockatiel's around it. */
-export interface Recipe extends Pick<PeerPlan, 'compose'> {
+export interface Recipe {
+  /** Those of one library share a process. */
+  readonly library: string;
   readonly name: string;
   readonly recipe: string;
   open(perSecond: number): Schedule;
@@ -59,19 +61,33 @@ function withRetries(schedule: Schedule): Schedule {
 }
 
 function peerWithRetries(name: string): Recipe {
-  const peer = RATE_LIMIT_PEERS.find((one) => one.name === name);
-  if (peer === undefined) throw new Error(`There is no peer ${name}.`);
+  const peer = findPeer(name);
   return {
+    library: peer.library,
     name: `${name} + cockatiel`,
     recipe: 'cockatiel retry(handleType, hint or ExponentialBackoff) around each call of the limiter',
     open: (perSecond) => withRetries(peer.open(perSecond)),
   };
 }
 
+function undiciRetry(): Dispatcher.DispatcherComposeInterceptor {
+  return interceptors.retry({ maxRetries: MAX_RETRIES, minTimeout: INITIAL_MS, statusCodes: [429] });
+}
+
+/** Whatever passes here waits for its turn: the first attempt of a request and every later one. */
+function throttleBelow(perSecond: number): Dispatcher.DispatcherComposeInterceptor {
+  const throttled = pThrottle({ limit: perSecond, interval: SECOND_MS, strict: true })((send: () => void) => send());
+  return (dispatch) => (options, handler) => {
+    void throttled(() => void dispatch(options, handler));
+    return true;
+  };
+}
+
 export const RECIPES: readonly Recipe[] = [
   {
+    library: 'bottleneck',
     name: 'bottleneck, failed event',
-    recipe: "minTime; limiter.on('failed') returns the hint or a doubled second",
+    recipe: "minTime; limiter.on('failed') returns the hint or a doubled second; such retries do not wait for minTime",
     open: (perSecond) => {
       const limiter = new Bottleneck({ minTime: SECOND_MS / perSecond });
       limiter.on('failed', (error, { retryCount }) =>
@@ -80,7 +96,9 @@ export const RECIPES: readonly Recipe[] = [
       return { schedule: (send) => limiter.schedule(send), close: () => void limiter.disconnect() };
     },
   },
+  peerWithRetries('bottleneck, paced'),
   {
+    library: 'p-throttle',
     name: 'cockatiel + p-throttle',
     recipe: 'wrap(retry, bulkhead) around a strict p-throttle',
     open: (perSecond) => {
@@ -90,17 +108,28 @@ export const RECIPES: readonly Recipe[] = [
       return { schedule: (send) => policy.execute(() => throttled(send)), close: () => {} };
     },
   },
+  peerWithRetries('p-throttle, paced'),
   {
-    name: 'undici retry + p-throttle',
-    recipe: 'interceptors.retry, which honours Retry-After, below a strict p-throttle',
-    compose: interceptors.retry({ maxRetries: MAX_RETRIES, minTimeout: INITIAL_MS, statusCodes: [429] }),
-    open: (perSecond) => {
-      const throttle = pThrottle({ limit: perSecond, interval: SECOND_MS, strict: true });
-      return { schedule: throttle((send: () => Promise<void>) => send()), close: () => {} };
-    },
+    library: 'p-throttle',
+    name: 'undici retry over p-throttle',
+    recipe: 'agent.compose([strict p-throttle, interceptors.retry]): every attempt is throttled; honours Retry-After',
+    open: (perSecond) => ({
+      schedule: (send) => send(),
+      interceptors: [throttleBelow(perSecond), undiciRetry()],
+      close: () => {},
+    }),
+  },
+  {
+    library: 'p-throttle',
+    name: 'undici retry below p-throttle',
+    recipe:
+      'a strict p-throttle around requests of agent.compose(interceptors.retry): only first attempts are throttled',
+    open: (perSecond) => ({ ...findPeer('p-throttle, strict').open(perSecond), interceptors: [undiciRetry()] }),
   },
   peerWithRetries('p-queue, strict'),
+  peerWithRetries('p-queue, paced'),
   peerWithRetries('limiter, paced'),
-  peerWithRetries('async-sema, uniform'),
+  peerWithRetries('async-sema, paced'),
   peerWithRetries('rate-limiter-flexible, queue'),
+  peerWithRetries('rate-limiter-flexible, paced'),
 ];

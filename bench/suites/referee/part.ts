@@ -1,43 +1,41 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
-import type { Algorithm, Arrival, SimulatorStats } from '../../../lib/simulator/index.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
-import { type IdealSettings, idealElapsedMs } from '../../harness/ideal.ts';
-import { type LimitedPlan, openEngineRun, serviceTimesMs } from '../../harness/limited-run.ts';
-import { openPeerRun, type PeerPlan } from '../../harness/peer-run.ts';
-import { sideBySide } from '../../harness/side-by-side.ts';
-import { atMost, exactly, type Part, type Row, type Table } from '../../harness/suite.ts';
-import { RATE_LIMIT_PEERS } from '../../peers/rate-limiters.ts';
+import { inWaves } from '../../harness/side-by-side.ts';
+import { openSideProcess } from '../../harness/side-process.ts';
+import {
+  atMost,
+  type Chart,
+  exactly,
+  type Failure,
+  type Part,
+  type Row,
+  type Table,
+  type Target,
+} from '../../harness/suite.ts';
+import {
+  clientsOf,
+  LIBRARIES,
+  LIMIT,
+  type LibraryTask,
+  plansOf,
+  type RunPlan,
+  SERVERS,
+  US,
+  type Verdict,
+} from './runs.ts';
 
 const ITEMS = 200;
 const QUICK_ITEMS = 50;
-const LIMIT = 20;
-const WINDOW_MS = 1000;
-const ARRIVAL_WITHIN_MS = 25;
 const IDEAL_GOAL_PERCENT = 3;
-/** Many runs at once: closer together than usual, or the last would start long after the first. */
-const STAGGER_MS = 23;
-const US = 'sluicegate';
+/** More processes at once would wait for each other's cores, and be late. */
+const AT_A_TIME = 2;
+/** Between the processes; the runs of one of them keep a longer distance. */
+const STAGGER_MS = 12;
 
-/** The five ways in which servers count, and our setting for each. */
-const SERVERS: readonly { readonly algorithm: Algorithm; readonly tokens: number; readonly isEven: boolean }[] = [
-  { algorithm: 'fixed', tokens: LIMIT, isEven: false },
-  { algorithm: 'sliding-log', tokens: LIMIT, isEven: false },
-  { algorithm: 'token-bucket', tokens: LIMIT, isEven: false },
-  { algorithm: 'gcra', tokens: LIMIT, isEven: true },
-  { algorithm: 'sliding-counter', tokens: LIMIT - 1, isEven: true },
-];
-
-/** What all clients have in common. */
-interface Verdict {
-  readonly algorithm: Algorithm;
-  readonly client: string;
-  readonly setting: string;
-  readonly elapsedMs: number;
-  readonly succeeded: number;
-  readonly arrivals: readonly Arrival[];
-  readonly server: SimulatorStats;
-  /** The least possible time; of ours only. */
-  readonly idealMs: number | undefined;
+/** A run, and what it came to, if it did. */
+interface Case extends RunPlan {
+  readonly library: string;
+  readonly verdict: Verdict | undefined;
+  readonly error: string | undefined;
 }
 
 /** Every client against every server, for one range of service times. */
@@ -46,151 +44,151 @@ export function refereePart(name: string, title: string, serviceTimeMs: readonly
     name,
     title: `${ITEMS} requests, ${title}, five kinds of servers that allow ${LIMIT}/s`,
     isMostlyIdle: true,
+    aboutS: 65,
     async run({ isQuick }) {
       const items = isQuick ? QUICK_ITEMS : ITEMS;
       const watch = watchMachine();
-      const delay = monitorEventLoopDelay({ resolution: 1 });
-      const runs = SERVERS.flatMap((server) => [
-        () => ourRun(server, items, serviceTimeMs),
-        ...RATE_LIMIT_PEERS.map((peer) => () => peerRun(peer, server.algorithm, items, serviceTimeMs)),
-      ]);
-      delay.enable();
-      const verdicts = await sideBySide(runs, STAGGER_MS);
-      delay.disable();
-      const note = `${describeDisturbance(watch())}; event-loop delay of the main thread p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms`;
-      const ours = verdicts.filter(({ client }) => client === US);
+      const module = new URL('./fixtures/library.js', import.meta.url);
+      const processes = await inWaves(
+        LIBRARIES.map((library) => () => {
+          const task: LibraryTask = { library, items, serviceTimeMs };
+          return openSideProcess<Verdict>(module, task);
+        }),
+        AT_A_TIME,
+        STAGGER_MS,
+      );
+      const cases = LIBRARIES.flatMap((library, place) => {
+        const { result, error } = processes[place] ?? { error: 'It did not run.' };
+        return plansOf(library).map((plan, run): Case => {
+          const own = result?.runs[run];
+          return { ...plan, library, verdict: own?.result, error: own?.result ? undefined : (own?.error ?? error) };
+        });
+      });
+      const delays = LIBRARIES.flatMap((library, place) => {
+        const ms = processes[place]?.result?.loopDelayMs;
+        return ms === undefined ? [] : [`${library} ${ms.toFixed(1)}`];
+      });
+      const notes = [
+        `each library in a process of its own, with its servers in threads, ${AT_A_TIME} at a time; how late its main thread was, p99 ms: ${delays.join(', ')}`,
+        describeDisturbance(watch()),
+      ];
       return {
-        tables: [...SERVERS.map(({ algorithm }) => tableOf(verdicts, algorithm)), sumTable(verdicts, note)],
-        targets: ours.flatMap(({ algorithm, server, elapsedMs, idealMs = Number.NaN }) => [
-          exactly(`referee, ${algorithm}, ${title}: refused`, server.refused, 0, 'requests'),
-          atMost(
-            `referee, ${algorithm}, ${title}: over the ideal`,
-            (elapsedMs / idealMs - 1) * 100,
-            IDEAL_GOAL_PERCENT,
-            '%',
-          ),
-        ]),
-        charts: [
-          {
-            title: `Refused of ${items} requests, ${title}`,
-            kind: 'bars',
-            xLabel: '',
-            yLabel: 'refused',
-            x: clients(),
-            series: SERVERS.map(({ algorithm }) => ({
-              name: algorithm,
-              values: clients().map((client) => find(verdicts, algorithm, client)?.server.refused),
-            })),
-          },
+        tables: [
+          ...SERVERS.map(({ algorithm }) => serverTable(cases, algorithm)),
+          bestTable(cases),
+          sumTable(cases, notes),
         ],
+        failures: cases.flatMap(({ client, server, error }): Failure[] =>
+          error === undefined ? [] : [{ who: `${client}, ${server.algorithm}`, error }],
+        ),
+        targets: cases.filter(({ library }) => library === US).flatMap((one) => targetsOf(one, title, items)),
+        charts: [chartOf(cases, `Refused of ${items} requests, ${title}`)],
       };
     },
   };
 }
 
-async function ourRun(
-  { algorithm, tokens, isEven }: (typeof SERVERS)[number],
-  items: number,
-  serviceTimeMs: readonly [number, number],
-) {
-  const rate = {
-    limit: tokens,
-    windowMs: WINDOW_MS,
-    arrivalWithinMs: ARRIVAL_WITHIN_MS,
-    spacing: isEven ? ('even' as const) : ('none' as const),
-  };
-  const plan: LimitedPlan = {
-    name: US,
-    items,
-    engine: { rate, concurrency: LIMIT, threads: 2 },
-    server: { algorithm, limit: LIMIT, windowMs: WINDOW_MS, serviceTimeMs },
-  };
-  const ideal: IdealSettings = {
-    tokens,
-    windowMs: WINDOW_MS,
-    arrivalWithinMs: ARRIVAL_WITHIN_MS,
-    gapMs: isEven ? WINDOW_MS / tokens : 0,
-    concurrency: LIMIT,
-  };
-  const run = await openEngineRun(plan);
-  return {
-    async measure(): Promise<Verdict> {
-      const { elapsedMs, arrivals, server, summary } = await run.measure();
-      const setting = `{ limit: ${tokens}, windowMs: 1000, arrivalWithinMs: 25${isEven ? ", spacing: 'even'" : ''} }`;
-      const idealMs = idealElapsedMs(ideal, serviceTimesMs(arrivals));
-      return { algorithm, client: US, setting, elapsedMs, succeeded: summary.succeeded, arrivals, server, idealMs };
-    },
-    close: () => run.close(),
-  };
+function targetsOf({ server: { algorithm }, verdict }: Case, title: string, items: number): Target[] {
+  const name = `referee, ${algorithm}, ${title}`;
+  const { server, refusedEver = Number.NaN, elapsedMs = Number.NaN, idealMs = Number.NaN, succeeded } = verdict ?? {};
+  return [
+    exactly(`${name}: succeeded`, succeeded ?? Number.NaN, items, 'items'),
+    // As the server counts it, and as the engine does since it was made.
+    exactly(`${name}: refused, in the warm-up too`, (server?.refused ?? Number.NaN) + refusedEver, 0, 'requests'),
+    atMost(`${name}: over the ideal`, (elapsedMs / idealMs - 1) * 100, IDEAL_GOAL_PERCENT, '%'),
+  ];
 }
 
-async function peerRun(
-  peer: (typeof RATE_LIMIT_PEERS)[number],
-  algorithm: Algorithm,
-  items: number,
-  serviceTimeMs: readonly [number, number],
-) {
-  const plan: PeerPlan = {
-    name: peer.name,
-    items,
-    server: { algorithm, limit: LIMIT, windowMs: WINDOW_MS, serviceTimeMs },
-    open: () => peer.open(LIMIT),
-  };
-  const run = await openPeerRun(plan);
-  return {
-    async measure(): Promise<Verdict> {
-      const { elapsedMs, arrivals, server, succeeded } = await run.measure();
-      const setting = peer.setting(LIMIT);
-      return { algorithm, client: peer.name, setting, elapsedMs, succeeded, arrivals, server, idealMs: undefined };
-    },
-    close: () => run.close(),
-  };
-}
-
-function clients(): string[] {
-  return [US, ...RATE_LIMIT_PEERS.map(({ name }) => name)];
-}
-
-function find(verdicts: readonly Verdict[], algorithm: Algorithm, client: string): Verdict | undefined {
-  return verdicts.find((one) => one.algorithm === algorithm && one.client === client);
-}
-
-function tableOf(verdicts: readonly Verdict[], algorithm: Algorithm): Table {
+function serverTable(cases: readonly Case[], algorithm: string): Table {
+  const own = cases.filter(({ server }) => server.algorithm === algorithm);
   return {
     title: algorithm,
-    rows: verdicts
-      .filter((verdict) => verdict.algorithm === algorithm)
-      .map(
-        ({ client, setting, server, elapsedMs, idealMs, succeeded }): Row => ({
-          client,
-          refused: server.refused,
-          succeeded,
-          'most in 1 s': server.maxInWindow,
-          'elapsed s': elapsedMs / 1e3,
-          'ideal s': idealMs === undefined ? undefined : idealMs / 1e3,
-          'over ideal %': idealMs === undefined ? undefined : (elapsedMs / idealMs - 1) * 100,
-          setting,
-        }),
-      ),
+    rows: own.map(({ client, setting, verdict, error }): Row => {
+      if (verdict === undefined) return { client, failed: error, setting };
+      const { server, succeeded, elapsedMs, idealMs } = verdict;
+      return {
+        client,
+        refused: server.refused,
+        succeeded,
+        'most in 1 s': server.maxInWindow,
+        'elapsed s': elapsedMs / 1e3,
+        'ideal s': idealMs === undefined ? undefined : idealMs / 1e3,
+        'over ideal %': idealMs === undefined ? undefined : (elapsedMs / idealMs - 1) * 100,
+        setting,
+      };
+    }),
   };
 }
 
-function sumTable(verdicts: readonly Verdict[], note: string): Table {
-  const rows = clients().map((client): Row => {
-    const own = verdicts.filter((verdict) => verdict.client === client);
+/** As if everybody had known which of its ways suits the server best. */
+function bestTable(cases: readonly Case[]): Table {
+  const rows = LIBRARIES.map((library): Row => {
+    const own = SERVERS.flatMap(({ algorithm }) => {
+      const best = bestOf(cases.filter((one) => one.library === library && one.server.algorithm === algorithm));
+      return best === undefined ? [] : [best];
+    });
+    const refused = own.reduce((sum, { verdict }) => sum + verdict.server.refused, 0);
     return {
-      client,
-      refused: own.reduce((sum, { server }) => sum + server.refused, 0),
-      ...Object.fromEntries(own.map(({ algorithm, server }) => [algorithm, server.refused])),
+      library,
+      refused: own.length === SERVERS.length ? refused : Number.NaN,
+      ...Object.fromEntries(
+        own.map(({ server, client, verdict }) => {
+          const way = client === US ? '' : `, ${client.slice(library.length + 2)}`;
+          return [server.algorithm, `${verdict.server.refused} in ${(verdict.elapsedMs / 1e3).toFixed(2)} s${way}`];
+        }),
+      ),
     };
   });
   return {
-    title: 'refused, by all five',
+    title: 'the best way of each library for each server',
     rows,
+    notes: ['best: fewest refused, then quickest, chosen afterwards; ours has one way for each server, chosen before'],
+  };
+}
+
+/** Fewest refused, then quickest; undefined if all failed. */
+function bestOf(cases: readonly Case[]): (Case & { readonly verdict: Verdict }) | undefined {
+  return cases
+    .flatMap((one) => (one.verdict === undefined ? [] : [{ ...one, verdict: one.verdict }]))
+    .toSorted(({ verdict: a }, { verdict: b }) => a.server.refused - b.server.refused || a.elapsedMs - b.elapsedMs)[0];
+}
+
+function sumTable(cases: readonly Case[], notes: readonly string[]): Table {
+  const clients = LIBRARIES.flatMap(clientsOf);
+  return {
+    title: 'refused, by all five',
+    rows: clients.map((client): Row => {
+      const own = cases.filter((one) => one.client === client);
+      const refused = ({ verdict }: Case) => verdict?.server.refused ?? Number.NaN;
+      return {
+        client,
+        refused: own.reduce((sum, one) => sum + refused(one), 0),
+        ...Object.fromEntries(own.map((one) => [one.server.algorithm, refused(one)])),
+      };
+    }),
     notes: [
       'nobody tries again: what is refused is lost; most in 1 s counts refused ones, too',
+      'every client has the same rate for a server: 20 per second, and 19 for the sliding counter, which estimates',
       'peers: undici in the main thread, 20 connections open before the start; ours: 2 threads',
-      note,
+      ...notes,
     ],
+  };
+}
+
+function chartOf(cases: readonly Case[], title: string): Chart {
+  const clients = LIBRARIES.flatMap(clientsOf);
+  return {
+    title,
+    kind: 'bars',
+    xLabel: '',
+    yLabel: 'refused',
+    x: clients,
+    series: SERVERS.map(({ algorithm }) => ({
+      name: algorithm,
+      values: clients.map(
+        (client) =>
+          cases.find((one) => one.client === client && one.server.algorithm === algorithm)?.verdict?.server.refused,
+      ),
+    })),
   };
 }

@@ -1,14 +1,19 @@
 import { availableParallelism } from 'node:os';
 import { createEngine, type EngineOptions } from '../../../lib/index.ts';
-import { alternate, type Contender } from '../../harness/alternate.ts';
+import { type Alternation, perSecond, type Timing } from '../../harness/alternate.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
-import type { Part, Row } from '../../harness/suite.ts';
+import { type Opener, timeInTurn } from '../../harness/in-turn.ts';
+import { spreadColumns } from '../../harness/spread.ts';
+import type { Failure, Part, Row } from '../../harness/suite.ts';
 import { calibrateSpins, workItems } from '../dispatch/spin.ts';
 import { startHttpServer } from '../http/server.ts';
 
 const THREADS = [1, 2, 3, 4, 6, 8];
 const QUICK_THREADS = [1, 2];
 const IN_WORK = 16;
+/** Eight threads have eight times the code to warm up that one has, so what counts is the time and not the runs. */
+const ALTERNATION: Alternation = { rounds: 6, warmUps: 2, warmUpMs: 700 };
+const QUICK_ALTERNATION: Alternation = { rounds: 2, warmUps: 1 };
 
 interface Work {
   readonly name: string;
@@ -36,19 +41,18 @@ export const threads: Part = {
     const counts = isQuick ? QUICK_THREADS : THREADS;
     const watch = watchMachine();
     const rows: Row[] = [];
-    const perSecond: number[][] = [];
+    const failures: Failure[] = [];
+    const rates: number[][] = [];
     try {
       for (const work of works) {
-        const rates = await ratesOf(work, counts, isQuick);
-        perSecond.push(rates);
-        rows.push(
-          ...rates.map((rate, place) => ({
-            work: work.name,
-            threads: counts[place],
-            'items/s': Math.round(rate),
-            'times one thread': rate / (rates[0] ?? Number.NaN),
-          })),
+        const inTurn = await timeInTurn(
+          counts.map((count) => opener(work, count)),
+          isQuick ? QUICK_ALTERNATION : ALTERNATION,
         );
+        failures.push(...inTurn.failures);
+        rates.push(inTurn.timings.map(perSecond));
+        const [one] = inTurn.timings;
+        rows.push(...inTurn.timings.map((timing, place) => rowOf(work, counts[place] ?? 0, timing, one)));
       }
     } finally {
       await server.close();
@@ -64,6 +68,7 @@ export const threads: Part = {
           ],
         },
       ],
+      failures,
       targets: [],
       charts: [
         {
@@ -73,8 +78,8 @@ export const threads: Part = {
           yLabel: 'times one thread',
           x: counts,
           series: works.map(({ name }, place) => {
-            const rates = perSecond[place] ?? [];
-            return { name, values: rates.map((rate) => rate / (rates[0] ?? Number.NaN)) };
+            const own = rates[place] ?? [];
+            return { name, values: own.map((rate) => rate / (own[0] ?? Number.NaN)) };
           }),
         },
       ],
@@ -82,29 +87,36 @@ export const threads: Part = {
   },
 };
 
-async function ratesOf({ items, engine: options }: Work, counts: readonly number[], isQuick: boolean) {
-  const engines = counts.map((count) =>
-    (createEngine as (options: EngineOptions) => ReturnType<typeof createEngine>)({
-      ...options,
-      threads: count,
-      concurrency: IN_WORK,
-    }),
-  );
-  try {
-    await Promise.all(engines.map((engine) => engine.ready()));
-    const contenders = engines.map(
-      (engine, place): Contender => ({
-        name: String(counts[place]),
-        items: items.length,
+function opener({ name, items, engine: options }: Work, threads: number): Opener {
+  return {
+    name: `${name}, ${threads} threads`,
+    items: items.length,
+    open: async () => {
+      const engine = (createEngine as (options: EngineOptions) => ReturnType<typeof createEngine>)({
+        ...options,
+        threads,
+        concurrency: IN_WORK,
+      });
+      await engine.ready();
+      return {
         run: async () => {
           const { summary } = await engine.run(items as never[]);
           if (summary.succeeded !== items.length) throw new Error(`Only ${summary.succeeded} items succeeded.`);
         },
-      }),
-    );
-    const timings = await alternate(contenders, isQuick ? { rounds: 2, warmUps: 1 } : { rounds: 6, warmUps: 2 });
-    return timings.map(({ ms }) => (items.length / ms.p50) * 1e3);
-  } finally {
-    await Promise.all(engines.map((engine) => engine.close()));
-  }
+        close: () => engine.close(),
+      };
+    },
+  };
+}
+
+function rowOf(work: Work, threads: number, timing: Timing, one: Timing | undefined): Row {
+  if (timing.error !== undefined) return { work: work.name, threads, failed: timing.error };
+  return {
+    work: work.name,
+    threads,
+    'items/s': Math.round(perSecond(timing)),
+    'times one thread': perSecond(timing) / (one === undefined ? Number.NaN : perSecond(one)),
+    ...spreadColumns(timing.ms, 'ms'),
+    runs: timing.ms.samples,
+  };
 }

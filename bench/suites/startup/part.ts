@@ -1,8 +1,10 @@
-import { median, percentile } from '../../harness/alternate.ts';
+import { rotated } from '../../harness/alternate.ts';
 import { runInChild } from '../../harness/child.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
-import { atMost, type Part, type Row } from '../../harness/suite.ts';
-import type { StartupFigures } from './fixtures/sluicegate.ts';
+import { median, spreadOf } from '../../harness/spread.ts';
+import { atMost, type Failure, type Part, type Row } from '../../harness/suite.ts';
+import { describeError } from '../../harness/within.ts';
+import type { StartupFigures } from './figures.ts';
 
 const ROUNDS = 12;
 const QUICK_ROUNDS = 3;
@@ -22,25 +24,33 @@ export const startup: Part = {
   async run({ isQuick }) {
     const watch = watchMachine();
     const figures = new Map<string, StartupFigures[]>(CONTENDERS.map(({ name }) => [name, []]));
+    const errors = new Map<string, string>();
     // One more for each before the first that counts: files come from the disk only once.
     for (let round = -1; round < (isQuick ? QUICK_ROUNDS : ROUNDS); round++) {
-      for (const { name, module, args } of CONTENDERS) {
-        const one = await runInChild<StartupFigures>(new URL(`./fixtures/${module}.js`, import.meta.url), args);
-        if (round >= 0) figures.get(name)?.push(one);
+      for (const { name, module, args } of rotated(CONTENDERS, round + 1)) {
+        if (errors.has(name)) continue;
+        try {
+          const one = await runInChild<StartupFigures>(new URL(`./fixtures/${module}.js`, import.meta.url), args);
+          if (round >= 0) figures.get(name)?.push(one);
+        } catch (error) {
+          errors.set(name, describeError(error));
+          figures.set(name, []);
+        }
       }
     }
     const importMs = median((figures.get(US) ?? []).map((one) => one.importMs));
     return {
       tables: [
         {
-          title: 'milliseconds, median of fresh processes',
-          rows: [...figures].map(([name, all]) => rowOf(name, all)),
+          title: 'milliseconds in fresh processes, taken in turn',
+          rows: [...figures].map(([name, all]) => rowOf(name, all, errors.get(name))),
           notes: [
             'import: of the package, with all that it loads; first answer: from the call that makes the pool; HTTP: against a server in the same process',
             describeDisturbance(watch()),
           ],
         },
       ],
+      failures: [...errors].map(([who, error]): Failure => ({ who, error })),
       targets: [atMost('startup: import', importMs, IMPORT_GOAL_MS, 'ms')],
       charts: [
         {
@@ -65,17 +75,19 @@ const STEPS: readonly { readonly name: string; readonly key: keyof StartupFigure
   { name: 'close', key: 'closeMs' },
 ];
 
-function rowOf(contender: string, all: readonly StartupFigures[]): Row {
+function rowOf(contender: string, all: readonly StartupFigures[], error: string | undefined): Row {
+  if (error !== undefined) return { contender, failed: error };
   return {
     contender,
     processes: all.length,
     ...Object.fromEntries(
       STEPS.flatMap(({ name, key }) => {
-        const values = all.map((one) => one[key]);
+        const { min, median: middle, max, marginPercent } = spreadOf(all.map((one) => one[key]));
         return [
-          [`${name} min`, Math.min(...values)],
-          [name, median(values)],
-          [`${name} p99`, percentile(values, 99)],
+          [`${name} min`, min],
+          [`${name} median`, middle],
+          [`${name} max`, max],
+          [`${name} +- %`, marginPercent],
         ];
       }),
     ),

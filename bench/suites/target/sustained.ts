@@ -4,8 +4,10 @@ import {
   type LimitedResult,
   mean,
   runSideBySide,
+  serviceTimesMs,
   sustainedPerSecond,
 } from '../../harness/limited-run.ts';
+import { percentile } from '../../harness/spread.ts';
 import { atLeast, atMost, type Chart, exactly, type Part, type Row, type Target } from '../../harness/suite.ts';
 import { percentOverIdeal, planFor, possiblePerSecond, SETTINGS, type Setting } from './settings.ts';
 
@@ -27,6 +29,7 @@ export const sustained: Part = {
   name: 'sustained',
   title: `${SECONDS} s at the conservative preset, 18/s and 20/s`,
   isMostlyIdle: true,
+  aboutS: 35,
   async run({ isQuick }) {
     const seconds = isQuick ? QUICK_SECONDS : SECONDS;
     const watch = watchMachine();
@@ -56,7 +59,7 @@ export const sustained: Part = {
         },
       ],
       targets: cases.flatMap(targetsOf),
-      charts: [throughputChart(cases), tokensChart(cases)],
+      charts: [throughputChart(cases), latencyChart(cases), latencyOverTimeChart(cases), tokensChart(cases)],
     };
   },
 };
@@ -111,6 +114,54 @@ function throughputChart(cases: readonly Case[]): Chart {
     })),
     ...(band === undefined ? {} : { band: { ...band, label: 'conservative' } }),
   };
+}
+
+const PERCENTILES = [1, 10, 25, 50, 75, 90, 95, 99, 100];
+
+/** What the client waits for an answer, beside what the server takes for it: the network, and us. */
+function latencyChart(cases: readonly Case[]): Chart {
+  const line = (name: string, ms: readonly number[]) => ({
+    name,
+    values: PERCENTILES.map((percent) => percentile(ms, percent)),
+  });
+  return {
+    title: 'Request latency by percentile',
+    kind: 'lines',
+    isLogarithmic: true,
+    xLabel: 'percentile',
+    yLabel: 'ms',
+    x: PERCENTILES,
+    series: cases.flatMap(({ setting, result }) => [
+      line(`${setting.name}: client`, result.responsesMs),
+      line(`${setting.name}: server`, serviceTimesMs(result.arrivals)),
+    ]),
+  };
+}
+
+/** Whether it grows while a run goes on. The slowest of each second: a mean would hide it. */
+function latencyOverTimeChart(cases: readonly Case[]): Chart {
+  const slowest = cases.map(({ setting, result }) =>
+    // Requests are begun at a steady rate, so the n-th answer belongs to about this second.
+    inChunks(result.responsesMs, setting.ideal.tokens).map((ms) => Math.max(...ms)),
+  );
+  const seconds = Math.max(...slowest.map(({ length }) => length));
+  return {
+    title: 'Request latency in the course of the run: the slowest of each second',
+    kind: 'lines',
+    xLabel: 'second',
+    yLabel: 'ms',
+    x: Array.from({ length: seconds }, (_, second) => second + 1),
+    series: cases.map(({ setting }, place) => ({
+      name: setting.name,
+      values: Array.from({ length: seconds }, (_, second) => slowest[place]?.[second]),
+    })),
+  };
+}
+
+function inChunks(values: readonly number[], size: number): number[][] {
+  return Array.from({ length: Math.ceil(values.length / size) }, (_, chunk) =>
+    values.slice(chunk * size, (chunk + 1) * size),
+  );
 }
 
 /** The runs were looked at at slightly different times: each value stands at the nearest look of the first one. */

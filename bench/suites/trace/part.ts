@@ -2,14 +2,15 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Engine } from '../../../lib/index.ts';
-import { alternate, median, percentile } from '../../harness/alternate.ts';
+import { alternate } from '../../harness/alternate.ts';
 import { describeDisturbance, watchMachine } from '../../harness/disturbance.ts';
+import { median, percentile } from '../../harness/spread.ts';
 import { atMost, type Part, type Row } from '../../harness/suite.ts';
 import { type OpenWork, openEngine, type Work } from './work.ts';
 
 /** Pairs of engines made anew: two of them may differ by more than what is looked for. */
-const PAIRS = 4;
-const ALTERNATION = { rounds: 8, warmUps: 2 };
+const PAIRS = 3;
+const ALTERNATION = { rounds: 6, warmUps: 2 };
 
 export interface TracePlan {
   readonly name: string;
@@ -81,6 +82,7 @@ async function measurePair(work: Work, trace: string | undefined, into: Costs): 
       run: () => runAll(engine, work.items),
     }));
     const [one, other] = await alternate(contenders, ALTERNATION);
+    for (const timing of [one, other]) if (timing?.error !== undefined) throw new Error(timing.error);
     into.traced.push(...(one?.samplesMs ?? []));
     into.plain.push(...(other?.samplesMs ?? []));
     into.cpuTraced.push(...(one?.samplesCpuMs ?? []));

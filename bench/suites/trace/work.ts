@@ -18,7 +18,7 @@ export type OpenWork = () => Promise<Work>;
 export const smallGets: OpenWork = () => openHttp(2_000, {});
 
 /** Requests that wait for tokens most of the time. */
-export const limitedHttp: OpenWork = () => openHttp(400, { rate: { limit: 2, windowMs: 1 } });
+export const limitedHttp: OpenWork = () => openHttp(200, { rate: { limit: 2, windowMs: 1 } });
 
 async function openHttp(count: number, options: EngineOptions): Promise<Work> {
   const server = await startHttpServer();
