@@ -11,6 +11,7 @@ import { type ChunkTask, END, type Reply } from '../../lib/protocol.ts';
 import { RecoveryTable } from '../../lib/recover/recovery-table.ts';
 import { CallCounter } from '../../lib/shared/call-ring.ts';
 import { Gate } from '../../lib/shared/gate.ts';
+import { GateCloser } from '../../lib/shared/gate-closer.ts';
 import { GENERATION, layOut, SLOT, slotIndex } from '../../lib/shared/layout.ts';
 import { WorkSlot } from '../../lib/shared/work-slot.ts';
 import type { HandlerContext } from '../../lib/types.ts';
@@ -80,7 +81,7 @@ function laneBody(name: string, id: number, items: readonly LaneItem[]): Body<La
       cancelsInFlight: true,
       trace: undefined,
       mayRefresh: () => false,
-      closeGate: (generation, cause) => void gate.close(generation, cause),
+      closeGate: (generation, cause) => closer.close(generation, cause, undefined),
       believeQuota: () => undefined,
       obeysQuota: false,
       countSuccess: () => {},
@@ -92,8 +93,10 @@ function laneBody(name: string, id: number, items: readonly LaneItem[]): Body<La
       recordWait: () => {},
       recordService: () => {},
     };
+    const closer = new GateCloser(gate, true, (generation, cancels) => lane.stopBelow(generation, cancels));
     const port = { postMessage: (reply: Reply) => report(self, items, reply) };
-    return new Lane(host, port as unknown as MessagePort).run(taskOf(id - 1, items));
+    const lane = new Lane(host, port as unknown as MessagePort);
+    return lane.run(taskOf(id - 1, items));
   };
 }
 

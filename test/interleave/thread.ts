@@ -25,8 +25,9 @@ export interface Self<G> {
   note(deed: (world: World<G>) => void): void;
   /** A step that can go in several ways, each of which is gone. */
   choose<T extends Value>(label: string, options: readonly T[]): T;
-  /** Wait, as for a message. */
+  /** Wait, as for a message; maybe for doing something in the same step, as taking it. */
   until(label: string, condition: (world: World<G>) => boolean): void;
+  until<T extends Value>(label: string, condition: (world: World<G>) => boolean, deed: (world: World<G>) => T): T;
 }
 
 /** The code of a logical thread. What it does may depend on nothing but the values that it gets, and must be new with each call. */
@@ -120,9 +121,8 @@ export class LogicalThread<G> {
       act: <T extends Value>(label: string, deed: (world: World<G>) => T) => this.#take({ label, deed }) as T,
       choose: <T extends Value>(label: string, options: readonly T[]) => this.#take({ label, options }) as T,
       note: (deed) => this.#run?.note(deed),
-      until: (label, condition) => {
-        this.#take({ label: `waited until ${label}`, condition });
-      },
+      until: <T extends Value>(label: string, condition: (world: World<G>) => boolean, deed?: (world: World<G>) => T) =>
+        this.#take({ label: `waited until ${label}`, condition, ...(deed && { deed }) }) as T,
     };
   }
 
