@@ -7,8 +7,7 @@ import { settleDeadChunk } from '../../lib/batch/dead-chunk.ts';
 import type { WorkItem } from '../../lib/batch/work-queue.ts';
 import { Limiter } from '../../lib/limit/limiter.ts';
 import { Waiter } from '../../lib/limit/waiter.ts';
-import { type ChunkTask, END, type Reply } from '../../lib/protocol.ts';
-import { RecoveryTable } from '../../lib/recover/recovery-table.ts';
+import { END, type Reply } from '../../lib/protocol.ts';
 import { CallCounter } from '../../lib/shared/call-ring.ts';
 import { Gate } from '../../lib/shared/gate.ts';
 import { GateCloser } from '../../lib/shared/gate-closer.ts';
@@ -16,9 +15,8 @@ import { GENERATION, layOut, SLOT, slotIndex } from '../../lib/shared/layout.ts'
 import { WorkSlot } from '../../lib/shared/work-slot.ts';
 import type { HandlerContext } from '../../lib/types.ts';
 import { Lane } from '../../workers/lane.ts';
-import type { LaneHost } from '../../workers/lane-host.ts';
-import { withTraits } from '../../workers/traits.ts';
 import { limitOf } from '../limit/worlds.ts';
+import { hostOf, taskOf } from '../workers/played-lane.ts';
 import type { Scenario } from './explore.ts';
 import type { Access } from './memory.ts';
 import { exploreTo } from './report.ts';
@@ -58,45 +56,18 @@ function laneBody(name: string, id: number, items: readonly LaneItem[]): Body<La
   return (self) => {
     const { block } = self;
     const gate = new Gate(block);
-    const handle = withTraits((item: unknown, attempt: HandlerContext) => send(self, name, item as LaneItem, attempt), {
-      reportsSent: true,
-      isIdempotent: () => true,
-    });
-    const host: LaneHost = {
+    const host = hostOf(block, {
       threadId: id,
-      block,
       gate,
       calls: new CallCounter(block, id - 1),
       waiter: new Waiter(new Limiter(block, limits, id)),
-      handler: {
-        handle,
-        classify: undefined,
-        traits: { reportsSent: true, isIdempotent: () => true },
-        state: undefined,
-      },
-      classifiers: [],
-      table: new RecoveryTable([]),
-      timeoutNs: 1_000n,
-      acquireTimeoutNs: 1_000n,
-      cancelsInFlight: true,
-      trace: undefined,
-      mayRefresh: () => false,
+      handle: (item, attempt) => send(self, name, item as LaneItem, attempt),
       closeGate: (generation, cause) => closer.close(generation, cause, undefined),
-      believeQuota: () => undefined,
-      obeysQuota: false,
-      countSuccess: () => {},
-      countFailure: () => {},
-      publishCounts: () => {},
-      flushSoon: () => {},
-      turn: () => undefined,
-      watchDeadline: () => {},
-      recordWait: () => {},
-      recordService: () => {},
-    };
+    });
     const closer = new GateCloser(gate, true, (generation, cancels) => lane.stopBelow(generation, cancels));
     const port = { postMessage: (reply: Reply) => report(self, items, reply) };
     const lane = new Lane(host, port as unknown as MessagePort);
-    return lane.run(taskOf(id - 1, items));
+    return lane.run(taskOf(items, { id: id - 1, slot: id - 1 }));
   };
 }
 
@@ -122,22 +93,6 @@ function report(self: Self<LaneGhost>, items: readonly LaneItem[], { from, ends,
   self.act(last ? 'replies for the last time' : 'replies', ({ ghost }) => {
     for (let n = 0; n < values.length; n++) ghost.ends[items[from + n]?.name ?? ''] = (ends?.[n] ?? END.ok) & 15;
   });
-}
-
-function taskOf(slot: number, items: readonly LaneItem[]): ChunkTask {
-  const none = { indices: undefined, attempts: undefined, refreshes: undefined, idempotent: undefined };
-  return {
-    kind: 'chunk',
-    id: slot,
-    slot,
-    generation: 0,
-    batch: 0,
-    first: 0,
-    items,
-    ...none,
-    credentials: {},
-    isProbe: false,
-  };
 }
 
 /** The main thread: takes back what the lane has not begun, and sees to what is left when its thread is gone. */
