@@ -29,6 +29,7 @@ function starters(threads: readonly string[], times: readonly number[]): Scenari
     ghost: { now: 0, starts: [] },
     threads: { ...Object.fromEntries(threads.map((name) => [name, starter])), clock: clock(times) },
     mortal: threads,
+    deaths: 2,
     check: ({ ghost: { starts } }) => {
       for (const [n, start] of starts.slice(1).entries()) {
         assert.ok(start - (starts[n] ?? 0) >= GAP_NS, `starts at ${starts.join(', ')} are nearer than the gap`);
@@ -52,6 +53,7 @@ describe('start slots', () => {
       // Dead before it could reserve; one that has reserved has nothing more to do here.
       '0, dead',
       '30, dead',
+      'dead, dead',
     ]));
 
   it('are refused to a third thread until one gap has passed', (t) =>
@@ -64,5 +66,8 @@ describe('start slots', () => {
       '0, 50, dead',
       '100, 50, dead',
       '50, dead, refused',
+      // The dead have reserved nothing, so whoever is left starts at once.
+      '0, dead, dead',
+      '50, dead, dead',
     ]));
 });
