@@ -19,7 +19,7 @@ export interface Scenario<G extends object> {
   readonly onDeath?: (world: World<G>, thread: string) => void;
   /** What `process.hrtime.bigint` says. Default: the real time. */
   readonly hrtimeNs?: bigint;
-  /** Words, zero at the start, that only one thread uses, or that nobody writes: an access to one is no step. */
+  /** Words that only one thread uses, or that nobody writes: an access to one is no step. */
   readonly isPrivate?: (access: Access) => boolean;
   /** A plain write may be seen before an atomic store in front of it, as on machines with weak memory. */
   readonly plainMayOvertake?: boolean;
@@ -118,7 +118,7 @@ class Explorer<G extends object> {
     this.#block = createControlBlock(scenario.sizes);
     scenario.setup?.(this.#block);
     this.#blank = this.#block.ints.slice();
-    const options = { ...scenario, users: new Map() };
+    const options = { ...scenario, start: this.#blank, users: new Map() };
     this.#threads = Object.entries(scenario.threads).map(
       ([name, body]) => new LogicalThread(name, body, this.#block, options),
     );

@@ -58,6 +58,8 @@ export interface Place<G> {
 interface ThreadOptions {
   readonly hrtimeNs?: bigint;
   readonly isPrivate?: (access: Access) => boolean;
+  /** The memory before any step. */
+  readonly start: Int32Array;
   /** Who has used the private words, and whether one has written: `view[index]`. */
   readonly users: Map<string, { readonly names: Set<string>; isWritten: boolean }>;
 }
@@ -180,7 +182,10 @@ export class LogicalThread<G> {
     user.names.add(this.name);
     user.isWritten ||= access.kind !== 'load' && access.kind !== 'read';
     if (user.isWritten && user.names.size > 1) throw new Error(`${word} is not private.`);
-    this.#private ??= createBlockLike(this.#block);
+    if (this.#private === undefined) {
+      this.#private = createBlockLike(this.#block);
+      this.#private.ints.set(this.#options.start);
+    }
     return perform(this.#private, access);
   }
 
