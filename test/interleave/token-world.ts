@@ -235,7 +235,7 @@ export function clock(times: readonly number[]): Body<{ now: number }> {
 }
 
 /** What became of each thread, and how many tokens the main thread took back. None is lost. */
-export function endOf(world: World<TokenGhost>, names: readonly string[], limits: readonly PlannedLimit[]): string {
+export function endOf(world: World<unknown>, names: readonly string[], limits: readonly PlannedLimit[]): string {
   assertNoneLost(world, limits);
   const ends = names.map((name) => (world.isDead(name) ? 'dead' : world.returned(name)));
   const reclaimed = world.returned('main');
