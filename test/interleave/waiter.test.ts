@@ -235,6 +235,18 @@ describe('threads that wait for tokens', () => {
     ]);
   });
 
+  it('serve no lane before one that came first, also if the token comes back in between', (t) => {
+    const wishes = { T1: ['answered', 'answered'], T2: ['given back'] } as const;
+    return exploreTo(t, scenarioOf({ limit: {}, wishes, times: [13e6] }), [
+      'answered+answered, back: T1 0, T1 100',
+      'answered+answered, back: T1 13, T1 113',
+      // T2 had it just then, and of what it gives back T1 does not know for an eighth of a window.
+      'answered+answered, back: T1 0, T1 112.5',
+      'answered+answered, back: T1 13, T1 125.5',
+      'answered+answered, back: T1 25.5, T1 125.5',
+    ]);
+  });
+
   it('lose nothing by a lane that leaves the queue', (t) => {
     const wishes = { T1: ['answered', 'cancelled', 'answered'], T2: ['answered'] } as const;
     return exploreTo(t, scenarioOf({ limit: {}, wishes }), [
