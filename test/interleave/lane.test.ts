@@ -95,33 +95,45 @@ function report(self: Self<LaneGhost>, items: readonly LaneItem[], { from, ends,
   });
 }
 
-/** The main thread: takes back what the lane has not begun, and sees to what is left when its thread is gone. */
-function mainBody(lane: string, items: readonly LaneItem[]): Body<LaneGhost> {
-  return (self) => {
-    const slot = new WorkSlot(self.block, 0);
-    const putBack = (entries: WorkItem[]) => {
-      self.note(({ ghost }) => {
-        for (const { item, possiblyExecuted } of entries) put(ghost, item, possiblyExecuted ? 'again' : 'back');
-      });
-    };
-    const lost = {
-      push: (entry: WorkItem) => self.note(({ ghost }) => put(ghost, entry.item, 'again')),
-    };
-    const fail = (entry: WorkItem) => self.note(({ ghost }) => put(ghost, entry.item, 'in doubt'));
-    const batch = { isOver: false, isAborted: false, putBack, lost, fail } as unknown as Batch;
-    const thread = { threadId: 1, killedBecause: undefined, cause: undefined } as unknown as Chunk['thread'];
-    const work = { first: 0, items: [...items], entries: undefined };
-    const where = { generation: 0, slotNumber: 0, slot, isAlone: false, isProbe: false, sentAtMs: 0 };
-    const chunk = new Chunk({ id: 0, batch, thread, work, ...where });
-    putBack(chunk.takeBackUnclaimed());
-    self.until('the lane is done, or its thread is gone', (world) => world.isOver(lane));
-    if (!self.act('looks which', (world) => world.isDead(lane))) return;
-    new Limiter(self.block, limits, 0).reclaim(1, 0n);
-    chunk.settled = self.act('reads what it has reported', ({ ghost }) =>
-      items.reduce((sum, { name }) => sum + (name in ghost.ends ? 1 : 0), 0),
-    );
-    settleDeadChunk(chunk, 1_000);
+/**
+ * The main thread: takes back what lane A has not begun, and sees to what is left when its thread is gone. Of B, if that
+ * may die, it takes back only the tokens: its chunk is like that of A.
+ */
+function mainBody(items: readonly LaneItem[], mayLoseB: boolean): Body<LaneGhost> {
+  const seeToB = (self: Self<LaneGhost>) => {
+    self.until('B is done, or its thread is gone', (world) => world.isOver('B'));
+    if (self.act('looks which', (world) => world.isDead('B'))) new Limiter(self.block, limits, 0).reclaim(2, 0n);
   };
+  return (self) => {
+    seeToA(self, items);
+    if (mayLoseB) seeToB(self);
+  };
+}
+
+function seeToA(self: Self<LaneGhost>, items: readonly LaneItem[]): void {
+  const slot = new WorkSlot(self.block, 0);
+  const putBack = (entries: WorkItem[]) => {
+    self.note(({ ghost }) => {
+      for (const { item, possiblyExecuted } of entries) put(ghost, item, possiblyExecuted ? 'again' : 'back');
+    });
+  };
+  const lost = {
+    push: (entry: WorkItem) => self.note(({ ghost }) => put(ghost, entry.item, 'again')),
+  };
+  const fail = (entry: WorkItem) => self.note(({ ghost }) => put(ghost, entry.item, 'in doubt'));
+  const batch = { isOver: false, isAborted: false, putBack, lost, fail } as unknown as Batch;
+  const thread = { threadId: 1, killedBecause: undefined, cause: undefined } as unknown as Chunk['thread'];
+  const work = { first: 0, items: [...items], entries: undefined };
+  const where = { generation: 0, slotNumber: 0, slot, isAlone: false, isProbe: false, sentAtMs: 0 };
+  const chunk = new Chunk({ id: 0, batch, thread, work, ...where });
+  putBack(chunk.takeBackUnclaimed());
+  self.until('A is done, or its thread is gone', (world) => world.isOver('A'));
+  if (!self.act('looks which', (world) => world.isDead('A'))) return;
+  new Limiter(self.block, limits, 0).reclaim(1, 0n);
+  chunk.settled = self.act('reads what it has reported', ({ ghost }) =>
+    items.reduce((sum, { name }) => sum + (name in ghost.ends ? 1 : 0), 0),
+  );
+  settleDeadChunk(chunk, 1_000);
 }
 
 function put(ghost: LaneGhost, item: unknown, where: string): void {
@@ -140,7 +152,10 @@ function isPrivate({ view, index }: Access): boolean {
   return index === one / 2 + SLOT.deadlineNs || index === other / 2 + SLOT.deadlineNs;
 }
 
-function scenarioOf(items: Readonly<Record<'A' | 'B', readonly LaneItem[]>>): Scenario<LaneGhost> {
+function scenarioOf(
+  items: Readonly<Record<'A' | 'B', readonly LaneItem[]>>,
+  mortal: readonly string[] = ['A'],
+): Scenario<LaneGhost> {
   const base = tokenScenario(limits);
   return {
     ...base,
@@ -150,9 +165,10 @@ function scenarioOf(items: Readonly<Record<'A' | 'B', readonly LaneItem[]>>): Sc
     threads: {
       A: laneBody('A', 1, items.A),
       ...(items.B.length > 0 ? { B: laneBody('B', 2, items.B) } : {}),
-      main: mainBody('A', items.A),
+      main: mainBody(items.A, mortal.includes('B')),
     },
-    mortal: ['A'],
+    mortal,
+    deaths: mortal.length,
     isPrivate,
     onAccess: (world, thread, access, value) => {
       base.onAccess(world, thread, access, value);
@@ -168,7 +184,8 @@ function scenarioOf(items: Readonly<Record<'A' | 'B', readonly LaneItem[]>>): Sc
       return [...items.A, ...items.B]
         .map(({ name }) => {
           const end = ghost.ends[name];
-          const other = ghost.others[name];
+          const isOfDeadB = world.isDead('B') && items.B.some((item) => item.name === name);
+          const other = ghost.others[name] ?? (isOfDeadB && end === undefined ? 'lost' : undefined);
           assert.ok((end === undefined) !== (other === undefined), `${name} has ${end} and ${other}`);
           return `${name} ${end === undefined ? other : KINDS[end]}`;
         })
@@ -218,5 +235,9 @@ describe('a lane that may die, and the main thread that takes back what it has n
       'a again, b back, r refused',
       'a in doubt, b back, r refused',
     ]),
+  );
+
+  it('send nothing any more, and lose no token, if both die', { skip: !LONG && 'only in the long form' }, (t) =>
+    exploreTo(t, scenarioOf({ A: [a], B: [r] }, ['A', 'B']), []),
   );
 });
