@@ -237,7 +237,12 @@ describe('a lane that may die, and the main thread that takes back what it has n
     ]),
   );
 
-  it('send nothing any more, and lose no token, if both die', { skip: !LONG && 'only in the long form' }, (t) =>
-    exploreTo(t, scenarioOf({ A: [a], B: [r] }, ['A', 'B']), []),
-  );
+  it('send nothing any more, and lose no token, if both die', { skip: !LONG && 'only in the long form' }, (t) => {
+    const ends = ['ok', 'back', 'notStarted', 'cancelled', 'again', 'in doubt'];
+    return exploreTo(
+      t,
+      scenarioOf({ A: [a], B: [r] }, ['A', 'B']),
+      ends.flatMap((end) => [`a ${end}, r refused`, `a ${end}, r lost`]),
+    );
+  });
 });
