@@ -9,6 +9,7 @@ import { CallCounter } from '../lib/shared/call-ring.ts';
 import { CircuitCounters } from '../lib/shared/circuit-counters.ts';
 import { type ControlBlock, openControlBlock } from '../lib/shared/control-block.ts';
 import { CAUSE, Gate } from '../lib/shared/gate.ts';
+import { GateCloser } from '../lib/shared/gate-closer.ts';
 import { recordMs } from '../lib/shared/latency.ts';
 import { TraceCells } from '../lib/shared/trace-cells.ts';
 import type { Classify } from '../lib/types.ts';
@@ -42,6 +43,7 @@ export class Thread implements LaneHost {
   readonly #channel: BroadcastChannel;
   readonly #lanes: Lane[];
   readonly #idle: Lane[];
+  readonly #gateCloser: GateCloser;
   readonly #circuit: CircuitCounters | undefined;
   /** Successes that the other threads do not know of yet. */
   #successes = 0;
@@ -68,6 +70,7 @@ export class Thread implements LaneHost {
     this.acquireTimeoutNs = nsFromMs(setup.acquireTimeoutMs);
     this.cancelsInFlight = setup.onRateLimit === 'cancel';
     this.trace = setup.trace && new TraceCells(setup.trace);
+    this.#gateCloser = new GateCloser(this.gate, this.cancelsInFlight, (...news) => this.#tellAll(...news));
     this.#lanes = Array.from({ length: setup.lanes }, () => new Lane(this, port));
     this.#idle = [...this.#lanes];
     this.#channel = new BroadcastChannel(setup.channel);
@@ -121,20 +124,8 @@ export class Thread implements LaneHost {
     return this.#turn;
   }
 
-  /** After this no further request of this generation may start: close the gate, and be the first to tell everybody. */
   closeGate(generation: number, cause: number, quietMs: number | undefined, nowNs: bigint): void {
-    const next = (generation + 1) | 0;
-    if (quietMs !== undefined) this.gate.pauseUntil(nowNs + nsFromMs(quietMs));
-    const isKnown = (this.gate.causesOf(next) & cause) !== 0;
-    const isFirst = this.gate.close(generation, cause);
-    // A refusal stops what another cause has let finish.
-    const isFirstRefusal = cause === CAUSE.refused && !isKnown && this.gate.generation === next;
-    if (!isFirst && !isFirstRefusal) return;
-    const cancels = cause === CAUSE.refused && this.cancelsInFlight;
-    this.#channel.postMessage({ kind: 'gate', generation: next, cancels } satisfies Broadcast);
-    this.#port.postMessage({ kind: 'limited', generation: next } satisfies ThreadMessage);
-    // A channel does not deliver to its own sender.
-    this.#stopBelow(next, cancels);
+    this.#gateCloser.close(generation, cause, quietMs === undefined ? undefined : nowNs + nsFromMs(quietMs));
   }
 
   believeQuota(quotaResetMs: number | undefined, ignoredHints = 0): number | undefined {
@@ -210,6 +201,13 @@ export class Thread implements LaneHost {
       else if (earliestNs === 0n || deadlineNs < earliestNs) earliestNs = deadlineNs;
     }
     if (earliestNs > 0n) this.watchDeadline(earliestNs);
+  }
+
+  #tellAll(generation: number, cancels: boolean): void {
+    this.#channel.postMessage({ kind: 'gate', generation, cancels } satisfies Broadcast);
+    this.#port.postMessage({ kind: 'limited', generation } satisfies ThreadMessage);
+    // A channel does not deliver to its own sender.
+    this.#stopBelow(generation, cancels);
   }
 
   #hear(message: Broadcast): void {

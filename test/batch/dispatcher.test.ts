@@ -181,6 +181,22 @@ describe('a reply', () => {
     assert.deepEqual(played.results, [[0, 'ok']]);
   });
 
+  it('is not taken if the one before it is missing, nor twice: the end of its thread settles what it told of', () => {
+    const stage = new Stage([1]);
+    const played = stage.run(itemsUpTo(6), {}, 9);
+    const { task, thread, slot } = stage.gift(0);
+    for (let position = 0; position < 3; position++) slot.claim(position);
+    slot.work = WORK.ended;
+    stage.finish(0, [END.ok], { last: false });
+    stage.dispatcher.onReply(thread, stage.reply(task.id, [END.ok], { last: false }));
+    stage.dispatcher.onReply(thread, stage.reply(task.id, [END.ok], { from: 2 }));
+    const [chunk] = stage.dispatcher.chunks;
+    assert.deepEqual([played.results, chunk?.settled, stage.given.length], [[[0, 'ok']], 1, 1]);
+    stage.lose(thread);
+    // They may have killed it.
+    assert.deepEqual([played.batch.lost.map(({ index }) => index), played.batch.pending], [[1, 2], 3]);
+  });
+
   it('says of which generation the upstream has answered an item', () => {
     const stage = new Stage([1]);
     const { dispatcher } = stage;
@@ -302,6 +318,14 @@ describe('a chunk that was not sent', () => {
     assert.deepEqual([error?.possiblyExecuted, error?.attempts], [false, 0]);
     assert.deepEqual(items(stage, 1), [['item 1']]);
     assert.equal(stage.thread().load, 1);
+  });
+
+  it('is closed, so that its thread, if it has got it after all, begins none of its items', () => {
+    const stage = new Stage([1]);
+    const played = stage.run([() => {}]);
+    stage.dispatcher.onNotSent(stage.gift(0).task.id, stage.thread(), why);
+    assert.deepEqual(played.results, [[0, 'NOT_CLONEABLE']]);
+    assert.equal(stage.gift(0).slot.claim(0), false);
   });
 
   it('fails also an item that could be cloned here, after three times', () => {

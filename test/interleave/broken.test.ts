@@ -8,11 +8,13 @@ import { CallCounter, CallReader } from '../../lib/shared/call-ring.ts';
 import { CircuitCounters } from '../../lib/shared/circuit-counters.ts';
 import type { ControlBlock } from '../../lib/shared/control-block.ts';
 import { CAUSE, Gate } from '../../lib/shared/gate.ts';
+import { GateCloser } from '../../lib/shared/gate-closer.ts';
 import { CALL_SECONDS } from '../../lib/shared/layout.ts';
 import { WorkSlot } from '../../lib/shared/work-slot.ts';
 import { limitOf } from '../limit/worlds.ts';
 import { explore, type Scenario, Violation } from './explore.ts';
 import * as broken from './fixtures/broken.ts';
+import { detectors } from './gate-world.ts';
 import type { Body } from './thread.ts';
 import { clock, type Fate, reclaimer, requester, type TokenGhost, tokenScenario } from './token-world.ts';
 
@@ -203,6 +205,27 @@ describe('the explorer finds the mistake of', () => {
       }),
       /the shorter wish is left/,
       /store pausedUntilNs := 100/,
+    ));
+
+  const quotaAndRefusal = (Closer: typeof GateCloser) =>
+    detectors({ T1: { cause: CAUSE.quota, quietNs: 100n }, T2: { cause: CAUSE.refused, quietNs: 300n } }, 1, Closer);
+
+  it('a thread that asks for quiet after it has closed the gate', (t) =>
+    findsIn(
+      t,
+      { shipped: GateCloser, bad: broken.ClosesBeforeItAsksForQuiet },
+      quotaAndRefusal,
+      /the wish for quiet is not there/,
+      /generation 0 -> 1 = 0/,
+    ));
+
+  it('a thread that leaves it to the first one to tell of a refusal', (t) =>
+    findsIn(
+      t,
+      { shipped: GateCloser, bad: broken.LetsTheFirstTell },
+      quotaAndRefusal,
+      /it was refused, and nobody cancels/,
+      /T2 compareExchange generation 0 -> 1 = 1 \(lost\)/,
     ));
 
   const chunk = (Slot: typeof WorkSlot): Scenario<object> => ({

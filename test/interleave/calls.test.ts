@@ -50,8 +50,16 @@ const reader: Body<CallGhost> = (self) => {
 };
 
 describe('a ring of calls', () => {
-  it('tells each call once and for its own second, also if its thread dies and another one goes on', (t) =>
-    exploreTo(
+  it('tells each call once and for its own second, also if its thread dies and another one goes on', (t) => {
+    const ends: string[] = [];
+    for (let made = 0; made <= 2; made++) {
+      // T1 may die in the first second, or in the second one, in which T2 makes two calls, if it does not die.
+      for (let next = 0; next <= (made < 2 ? 2 : 4); next++) {
+        // What was not read is gone when its place is used again, a minute later.
+        for (let told = 0; told <= made; told++) ends.push(`${told} of ${made}, then ${next}`);
+      }
+    }
+    return exploreTo(
       t,
       {
         sizes: { tokens: [], slots: 0, threads: 1 },
@@ -62,7 +70,8 @@ describe('a ring of calls', () => {
           T2: caller([NEXT, NEXT], (world) => world.isOver('T1')),
           reader,
         },
-        mortal: ['T1'],
+        mortal: ['T1', 'T2'],
+        deaths: 2,
         plainMayOvertake: true,
         check: ({ ghost: { made, told } }) => {
           for (const [second, calls] of Object.entries(told)) {
@@ -71,24 +80,10 @@ describe('a ring of calls', () => {
         },
         end: ({ ghost: { made, told } }) => {
           assert.equal(told[NEXT], made[NEXT], 'calls of the last second are lost');
-          return `${told[FIRST] ?? 0} of ${made[FIRST] ?? 0}, then ${made[NEXT]}`;
+          return `${told[FIRST] ?? 0} of ${made[FIRST] ?? 0}, then ${made[NEXT] ?? 0}`;
         },
       },
-      [
-        '0 of 2, then 4',
-        '1 of 2, then 4',
-        '2 of 2, then 4',
-        // Dead in the first second, or before its first call of the second one, or after it. What was not read is gone
-        // when its place is used again, a minute later.
-        '0 of 0, then 2',
-        '0 of 1, then 2',
-        '1 of 1, then 2',
-        '0 of 2, then 2',
-        '1 of 2, then 2',
-        '2 of 2, then 2',
-        '0 of 2, then 3',
-        '1 of 2, then 3',
-        '2 of 2, then 3',
-      ],
-    ));
+      ends,
+    );
+  });
 });

@@ -19,7 +19,7 @@ export interface Scenario<G extends object> {
   readonly onDeath?: (world: World<G>, thread: string) => void;
   /** What `process.hrtime.bigint` says. Default: the real time. */
   readonly hrtimeNs?: bigint;
-  /** Words, zero at the start, that only one thread uses, or that nobody writes: an access to one is no step. */
+  /** Words that only one thread uses, or that nobody writes: an access to one is no step. */
   readonly isPrivate?: (access: Access) => boolean;
   /** A plain write may be seen before an atomic store in front of it, as on machines with weak memory. */
   readonly plainMayOvertake?: boolean;
@@ -62,6 +62,8 @@ interface State<G> {
   /** Its number, in the order of discovery. */
   readonly id: number;
   memory: Int32Array;
+  /** The same as a part of its key. */
+  memoryKey: string;
   places: readonly Place<G>[];
   /** The atomic store that each thread holds back. */
   heldBack: readonly (Access | undefined)[];
@@ -116,7 +118,7 @@ class Explorer<G extends object> {
     this.#block = createControlBlock(scenario.sizes);
     scenario.setup?.(this.#block);
     this.#blank = this.#block.ints.slice();
-    const options = { ...scenario, users: new Map() };
+    const options = { ...scenario, start: this.#blank, users: new Map() };
     this.#threads = Object.entries(scenario.threads).map(
       ([name, body]) => new LogicalThread(name, body, this.#block, options),
     );
@@ -170,7 +172,7 @@ class Explorer<G extends object> {
     for (const thread of this.#threads) places.push(await thread.start());
     const heldBack = places.map(() => undefined);
     const ghost = structuredClone(this.#scenario.ghost);
-    const state = { id: 0, memory: this.#blank, places, heldBack, dead: 0, ghost, ways: 1 };
+    const state = { id: 0, memory: this.#blank, memoryKey: '', places, heldBack, dead: 0, ghost, ways: 1 };
     const world = this.#enter(state);
     for (const place of places) remember(place, world);
     return state;
@@ -254,7 +256,10 @@ class Explorer<G extends object> {
     else this.#value = step?.options === undefined ? step?.deed?.(world) : option;
     if (access !== undefined && kind !== 'hold back')
       this.#scenario.onAccess?.(world, logical.name, access, this.#value);
-    to.memory = this.#block.ints.slice();
+    if (access !== undefined && kind !== 'hold back' && access.kind !== 'load' && access.kind !== 'read') {
+      to.memory = this.#block.ints.slice();
+      to.memoryKey = this.#keyOfMemory(to.memory);
+    }
     if (kind !== 'step') to.heldBack = from.heldBack.with(thread, kind === 'let go' ? undefined : access);
     if (kind === 'let go') return to;
     const after = logical.after(place, this.#value);
@@ -296,11 +301,16 @@ class Explorer<G extends object> {
     };
   }
 
-  #keyOf({ memory, places, heldBack, dead, ghost }: State<G>): string {
+  #keyOf({ memoryKey, places, heldBack, dead, ghost }: State<G>): string {
     let key = `${dead}|`;
     for (const [thread, { id }] of places.entries()) key += heldBack[thread] === undefined ? `${id},` : `${id}!,`;
+    return key + memoryKey + JSON.stringify(ghost);
+  }
+
+  #keyOfMemory(memory: Int32Array): string {
+    let key = '';
     for (let at = 0; at < memory.length; at++) if (memory[at] !== this.#blank[at]) key += `${at}:${memory[at]},`;
-    return key + JSON.stringify(ghost);
+    return key;
   }
 
   /** The first schedule that was found for a state, in words. */
@@ -342,9 +352,11 @@ function remember<G>(place: Place<G>, world: World<G>): void {
 
 /** Of plain data; `structuredClone` is slower by far. */
 function copyOf<T>(data: T): T {
-  if (Array.isArray(data)) return data.map(copyOf) as T;
   if (typeof data !== 'object' || data === null) return data;
-  return Object.fromEntries(Object.entries(data).map(([key, value]) => [key, copyOf(value)])) as T;
+  if (Array.isArray(data)) return data.map(copyOf) as T;
+  const copy: Record<string, unknown> = {};
+  for (const key of Object.keys(data)) copy[key] = copyOf((data as Record<string, unknown>)[key]);
+  return copy as T;
 }
 
 function isSet(bits: number, bit: number): boolean {

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { CAUSE, Gate, namesOfCauses } from '../../lib/shared/gate.ts';
 import { CAUSES, GENERATION } from '../../lib/shared/layout.ts';
+import { detectors } from './gate-world.ts';
 import { exploreTo } from './report.ts';
 import type { Body, World } from './thread.ts';
 
+const LONG = process.env.SLUICEGATE_LONG === '1';
 const sizes = { tokens: [], slots: 0 };
 
 interface GateGhost {
@@ -134,43 +136,6 @@ describe('the gate', () => {
     );
   });
 
-  it('shows whoever sees it closed how long the one who closed it wants quiet', (t) => {
-    // In this order, as `Thread.closeGate` does it.
-    const detector =
-      (untilNs: bigint, causes: number): Body<GateGhost> =>
-      (self) => {
-        new Gate(self.block).pauseUntil(untilNs);
-        return closer(0, causes)(self);
-      };
-    return exploreTo(
-      t,
-      {
-        sizes,
-        ghost: noneClosed,
-        threads: { T1: detector(100n, CAUSE.refused), T2: detector(300n, CAUSE.quota) },
-        mortal: ['T1', 'T2'],
-        deaths: 2,
-        check: (world) => {
-          check(world);
-          const closedFor = world.ghost.closedFor[1];
-          const wishNs = closedFor === CAUSE.refused ? 100n : closedFor === CAUSE.quota ? 300n : 0n;
-          assert.ok(new Gate(world.block).pausedUntilNs >= wishNs, 'it is closed, and the wish for quiet is not there');
-        },
-        end: (world) => `${how(world, 'T1', 'T2')}, quiet until ${new Gate(world.block).pausedUntilNs}`,
-      },
-      [
-        'T1 closed, T2 told, quiet until 300',
-        'T1 told, T2 closed, quiet until 300',
-        'T1 closed, T2 dead, quiet until 100',
-        'T1 closed, T2 dead, quiet until 300',
-        'T1 dead, T2 closed, quiet until 300',
-        'T1 dead, T2 dead, quiet until 0',
-        'T1 dead, T2 dead, quiet until 100',
-        'T1 dead, T2 dead, quiet until 300',
-      ],
-    );
-  });
-
   it('counts every hint that was ignored', (t) => {
     const ignorer: Body<object> = ({ block }) => new Gate(block).ignoreHints(2);
     return exploreTo(
@@ -184,4 +149,43 @@ describe('the gate', () => {
       ['6'],
     );
   });
+});
+
+const refused = { cause: CAUSE.refused, quietNs: 300n };
+const quota = { cause: CAUSE.quota, quietNs: 100n };
+
+describe('threads that close the gate, and tell everybody', () => {
+  it('leave no cause, no wish for quiet and no cancel behind, whoever dies', (t) =>
+    exploreTo(t, detectors({ T1: quota, T2: refused }, 2), [
+      // The one whose request was refused cancels, whether it was the first or not.
+      'T1 1, T2 1 cancel; quiet until 300',
+      'T1 silent, T2 1 cancel; quiet until 300',
+      'T1 dead, T2 1 cancel; quiet until 300',
+      // What the dead had wished before, and what they had closed without a word: the main thread tells of that.
+      'T1 1, T2 dead; quiet until 100',
+      'T1 1, T2 dead; quiet until 300',
+      'T1 silent, T2 dead; quiet until 300',
+      'T1 dead, T2 dead; quiet until 0',
+      'T1 dead, T2 dead; quiet until 100',
+      'T1 dead, T2 dead; quiet until 300',
+    ]));
+
+  it('tell of one event once, or of what each of them was the first to see', (t) =>
+    exploreTo(t, detectors({ T1: refused, T2: { cause: CAUSE.refused, quietNs: 200n } }, 0), [
+      'T1 1 cancel, T2 silent; quiet until 300',
+      'T1 silent, T2 1 cancel; quiet until 300',
+      // Neither had seen the cause of the other one.
+      'T1 1 cancel, T2 1 cancel; quiet until 300',
+    ]));
+
+  it('tell of a refusal also if there are three of them', { skip: !LONG && 'only in the long form' }, (t) =>
+    exploreTo(t, detectors({ T1: quota, T2: refused, T3: { cause: CAUSE.refused, quietNs: 200n } }, 0), [
+      'T1 1, T2 1 cancel, T3 1 cancel; quiet until 300',
+      'T1 1, T2 1 cancel, T3 silent; quiet until 300',
+      'T1 1, T2 silent, T3 1 cancel; quiet until 300',
+      'T1 silent, T2 1 cancel, T3 1 cancel; quiet until 300',
+      'T1 silent, T2 1 cancel, T3 silent; quiet until 300',
+      'T1 silent, T2 silent, T3 1 cancel; quiet until 300',
+    ]),
+  );
 });

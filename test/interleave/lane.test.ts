@@ -7,17 +7,16 @@ import { settleDeadChunk } from '../../lib/batch/dead-chunk.ts';
 import type { WorkItem } from '../../lib/batch/work-queue.ts';
 import { Limiter } from '../../lib/limit/limiter.ts';
 import { Waiter } from '../../lib/limit/waiter.ts';
-import { type ChunkTask, END, type Reply } from '../../lib/protocol.ts';
-import { RecoveryTable } from '../../lib/recover/recovery-table.ts';
+import { END, type Reply } from '../../lib/protocol.ts';
 import { CallCounter } from '../../lib/shared/call-ring.ts';
 import { Gate } from '../../lib/shared/gate.ts';
+import { GateCloser } from '../../lib/shared/gate-closer.ts';
 import { GENERATION, layOut, SLOT, slotIndex } from '../../lib/shared/layout.ts';
 import { WorkSlot } from '../../lib/shared/work-slot.ts';
 import type { HandlerContext } from '../../lib/types.ts';
 import { Lane } from '../../workers/lane.ts';
-import type { LaneHost } from '../../workers/lane-host.ts';
-import { withTraits } from '../../workers/traits.ts';
 import { limitOf } from '../limit/worlds.ts';
+import { hostOf, taskOf } from '../workers/played-lane.ts';
 import type { Scenario } from './explore.ts';
 import type { Access } from './memory.ts';
 import { exploreTo } from './report.ts';
@@ -57,43 +56,18 @@ function laneBody(name: string, id: number, items: readonly LaneItem[]): Body<La
   return (self) => {
     const { block } = self;
     const gate = new Gate(block);
-    const handle = withTraits((item: unknown, attempt: HandlerContext) => send(self, name, item as LaneItem, attempt), {
-      reportsSent: true,
-      isIdempotent: () => true,
-    });
-    const host: LaneHost = {
+    const host = hostOf(block, {
       threadId: id,
-      block,
       gate,
       calls: new CallCounter(block, id - 1),
       waiter: new Waiter(new Limiter(block, limits, id)),
-      handler: {
-        handle,
-        classify: undefined,
-        traits: { reportsSent: true, isIdempotent: () => true },
-        state: undefined,
-      },
-      classifiers: [],
-      table: new RecoveryTable([]),
-      timeoutNs: 1_000n,
-      acquireTimeoutNs: 1_000n,
-      cancelsInFlight: true,
-      trace: undefined,
-      mayRefresh: () => false,
-      closeGate: (generation, cause) => void gate.close(generation, cause),
-      believeQuota: () => undefined,
-      obeysQuota: false,
-      countSuccess: () => {},
-      countFailure: () => {},
-      publishCounts: () => {},
-      flushSoon: () => {},
-      turn: () => undefined,
-      watchDeadline: () => {},
-      recordWait: () => {},
-      recordService: () => {},
-    };
+      handle: (item, attempt) => send(self, name, item as LaneItem, attempt),
+      closeGate: (generation, cause) => closer.close(generation, cause, undefined),
+    });
+    const closer = new GateCloser(gate, true, (generation, cancels) => lane.stopBelow(generation, cancels));
     const port = { postMessage: (reply: Reply) => report(self, items, reply) };
-    return new Lane(host, port as unknown as MessagePort).run(taskOf(id - 1, items));
+    const lane = new Lane(host, port as unknown as MessagePort);
+    return lane.run(taskOf(items, { id: id - 1, slot: id - 1 }));
   };
 }
 
@@ -121,49 +95,45 @@ function report(self: Self<LaneGhost>, items: readonly LaneItem[], { from, ends,
   });
 }
 
-function taskOf(slot: number, items: readonly LaneItem[]): ChunkTask {
-  const none = { indices: undefined, attempts: undefined, refreshes: undefined, idempotent: undefined };
-  return {
-    kind: 'chunk',
-    id: slot,
-    slot,
-    generation: 0,
-    batch: 0,
-    first: 0,
-    items,
-    ...none,
-    credentials: {},
-    isProbe: false,
+/**
+ * The main thread: takes back what lane A has not begun, and sees to what is left when its thread is gone. Of B, if that
+ * may die, it takes back only the tokens: its chunk is like that of A.
+ */
+function mainBody(items: readonly LaneItem[], mayLoseB: boolean): Body<LaneGhost> {
+  const seeToB = (self: Self<LaneGhost>) => {
+    self.until('B is done, or its thread is gone', (world) => world.isOver('B'));
+    if (self.act('looks which', (world) => world.isDead('B'))) new Limiter(self.block, limits, 0).reclaim(2, 0n);
+  };
+  return (self) => {
+    seeToA(self, items);
+    if (mayLoseB) seeToB(self);
   };
 }
 
-/** The main thread: takes back what the lane has not begun, and sees to what is left when its thread is gone. */
-function mainBody(lane: string, items: readonly LaneItem[]): Body<LaneGhost> {
-  return (self) => {
-    const slot = new WorkSlot(self.block, 0);
-    const putBack = (entries: WorkItem[]) => {
-      self.note(({ ghost }) => {
-        for (const { item, possiblyExecuted } of entries) put(ghost, item, possiblyExecuted ? 'again' : 'back');
-      });
-    };
-    const lost = {
-      push: (entry: WorkItem) => self.note(({ ghost }) => put(ghost, entry.item, 'again')),
-    };
-    const fail = (entry: WorkItem) => self.note(({ ghost }) => put(ghost, entry.item, 'in doubt'));
-    const batch = { isOver: false, isAborted: false, putBack, lost, fail } as unknown as Batch;
-    const thread = { threadId: 1, killedBecause: undefined, cause: undefined } as unknown as Chunk['thread'];
-    const work = { first: 0, items: [...items], entries: undefined };
-    const where = { generation: 0, slotNumber: 0, slot, isAlone: false, isProbe: false, sentAtMs: 0 };
-    const chunk = new Chunk({ id: 0, batch, thread, work, ...where });
-    putBack(chunk.takeBackUnclaimed());
-    self.until('the lane is done, or its thread is gone', (world) => world.isOver(lane));
-    if (!self.act('looks which', (world) => world.isDead(lane))) return;
-    new Limiter(self.block, limits, 0).reclaim(1, 0n);
-    chunk.settled = self.act('reads what it has reported', ({ ghost }) =>
-      items.reduce((sum, { name }) => sum + (name in ghost.ends ? 1 : 0), 0),
-    );
-    settleDeadChunk(chunk, 1_000);
+function seeToA(self: Self<LaneGhost>, items: readonly LaneItem[]): void {
+  const slot = new WorkSlot(self.block, 0);
+  const putBack = (entries: WorkItem[]) => {
+    self.note(({ ghost }) => {
+      for (const { item, possiblyExecuted } of entries) put(ghost, item, possiblyExecuted ? 'again' : 'back');
+    });
   };
+  const lost = {
+    push: (entry: WorkItem) => self.note(({ ghost }) => put(ghost, entry.item, 'again')),
+  };
+  const fail = (entry: WorkItem) => self.note(({ ghost }) => put(ghost, entry.item, 'in doubt'));
+  const batch = { isOver: false, isAborted: false, putBack, lost, fail } as unknown as Batch;
+  const thread = { threadId: 1, killedBecause: undefined, cause: undefined } as unknown as Chunk['thread'];
+  const work = { first: 0, items: [...items], entries: undefined };
+  const where = { generation: 0, slotNumber: 0, slot, isAlone: false, isProbe: false, sentAtMs: 0 };
+  const chunk = new Chunk({ id: 0, batch, thread, work, ...where });
+  putBack(chunk.takeBackUnclaimed());
+  self.until('A is done, or its thread is gone', (world) => world.isOver('A'));
+  if (!self.act('looks which', (world) => world.isDead('A'))) return;
+  new Limiter(self.block, limits, 0).reclaim(1, 0n);
+  chunk.settled = self.act('reads what it has reported', ({ ghost }) =>
+    items.reduce((sum, { name }) => sum + (name in ghost.ends ? 1 : 0), 0),
+  );
+  settleDeadChunk(chunk, 1_000);
 }
 
 function put(ghost: LaneGhost, item: unknown, where: string): void {
@@ -182,7 +152,10 @@ function isPrivate({ view, index }: Access): boolean {
   return index === one / 2 + SLOT.deadlineNs || index === other / 2 + SLOT.deadlineNs;
 }
 
-function scenarioOf(items: Readonly<Record<'A' | 'B', readonly LaneItem[]>>): Scenario<LaneGhost> {
+function scenarioOf(
+  items: Readonly<Record<'A' | 'B', readonly LaneItem[]>>,
+  mortal: readonly string[] = ['A'],
+): Scenario<LaneGhost> {
   const base = tokenScenario(limits);
   return {
     ...base,
@@ -192,9 +165,10 @@ function scenarioOf(items: Readonly<Record<'A' | 'B', readonly LaneItem[]>>): Sc
     threads: {
       A: laneBody('A', 1, items.A),
       ...(items.B.length > 0 ? { B: laneBody('B', 2, items.B) } : {}),
-      main: mainBody('A', items.A),
+      main: mainBody(items.A, mortal.includes('B')),
     },
-    mortal: ['A'],
+    mortal,
+    deaths: mortal.length,
     isPrivate,
     onAccess: (world, thread, access, value) => {
       base.onAccess(world, thread, access, value);
@@ -210,7 +184,8 @@ function scenarioOf(items: Readonly<Record<'A' | 'B', readonly LaneItem[]>>): Sc
       return [...items.A, ...items.B]
         .map(({ name }) => {
           const end = ghost.ends[name];
-          const other = ghost.others[name];
+          const isOfDeadB = world.isDead('B') && items.B.some((item) => item.name === name);
+          const other = ghost.others[name] ?? (isOfDeadB && end === undefined ? 'lost' : undefined);
           assert.ok((end === undefined) !== (other === undefined), `${name} has ${end} and ${other}`);
           return `${name} ${end === undefined ? other : KINDS[end]}`;
         })
@@ -261,4 +236,13 @@ describe('a lane that may die, and the main thread that takes back what it has n
       'a in doubt, b back, r refused',
     ]),
   );
+
+  it('send nothing any more, and lose no token, if both die', { skip: !LONG && 'only in the long form' }, (t) => {
+    const ends = ['ok', 'back', 'notStarted', 'cancelled', 'again', 'in doubt'];
+    return exploreTo(
+      t,
+      scenarioOf({ A: [a], B: [r] }, ['A', 'B']),
+      ends.flatMap((end) => [`a ${end}, r refused`, `a ${end}, r lost`]),
+    );
+  });
 });

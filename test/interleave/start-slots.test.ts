@@ -20,6 +20,7 @@ const starter: Body<StartGhost> = (self) => {
   if (startNs === undefined) return 'refused';
   assert.ok(startNs >= nowNs && startNs <= nowNs + BigInt(GAP_NS), `${startNs} when it was ${nowNs}`);
   self.note(({ ghost }) => ghost.starts.push(Number(startNs)));
+  self.act('starts', () => {});
   return `${startNs}`;
 };
 
@@ -29,6 +30,7 @@ function starters(threads: readonly string[], times: readonly number[]): Scenari
     ghost: { now: 0, starts: [] },
     threads: { ...Object.fromEntries(threads.map((name) => [name, starter])), clock: clock(times) },
     mortal: threads,
+    deaths: 2,
     check: ({ ghost: { starts } }) => {
       for (const [n, start] of starts.slice(1).entries()) {
         assert.ok(start - (starts[n] ?? 0) >= GAP_NS, `starts at ${starts.join(', ')} are nearer than the gap`);
@@ -43,15 +45,19 @@ function starters(threads: readonly string[], times: readonly number[]): Scenari
 }
 
 describe('start slots', () => {
-  it('are a gap apart, at most one gap ahead, and cost nobody anything who died', (t) =>
+  it('are a gap apart, at most one gap ahead, and of the dead no more is left than the start that they had', (t) =>
     exploreTo(t, starters(['T1', 'T2'], [30]), [
       '0, 50',
       '30, 80',
       // One looked at the clock at 0 and was overtaken by one that looked later: 80 is too far ahead of 0.
       '30, refused',
-      // Dead before it could reserve; one that has reserved has nothing more to do here.
+      // Dead before it could reserve, or after a later start; with the start before that of the other one.
       '0, dead',
       '30, dead',
+      '50, dead',
+      '80, dead',
+      'dead, refused',
+      'dead, dead',
     ]));
 
   it('are refused to a third thread until one gap has passed', (t) =>
@@ -64,5 +70,14 @@ describe('start slots', () => {
       '0, 50, dead',
       '100, 50, dead',
       '50, dead, refused',
+      // As above, where one of the three is dead, or two are.
+      '0, 100, dead',
+      '0, dead, refused',
+      '100, dead, refused',
+      'dead, refused, refused',
+      '0, dead, dead',
+      '50, dead, dead',
+      '100, dead, dead',
+      'dead, dead, refused',
     ]));
 });

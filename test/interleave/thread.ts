@@ -25,8 +25,9 @@ export interface Self<G> {
   note(deed: (world: World<G>) => void): void;
   /** A step that can go in several ways, each of which is gone. */
   choose<T extends Value>(label: string, options: readonly T[]): T;
-  /** Wait, as for a message. */
+  /** Wait, as for a message; maybe for doing something in the same step, as taking it. */
   until(label: string, condition: (world: World<G>) => boolean): void;
+  until<T extends Value>(label: string, condition: (world: World<G>) => boolean, deed: (world: World<G>) => T): T;
 }
 
 /** The code of a logical thread. What it does may depend on nothing but the values that it gets, and must be new with each call. */
@@ -57,6 +58,8 @@ export interface Place<G> {
 interface ThreadOptions {
   readonly hrtimeNs?: bigint;
   readonly isPrivate?: (access: Access) => boolean;
+  /** The memory before any step. */
+  readonly start: Int32Array;
   /** Who has used the private words, and whether one has written: `view[index]`. */
   readonly users: Map<string, { readonly names: Set<string>; isWritten: boolean }>;
 }
@@ -120,9 +123,8 @@ export class LogicalThread<G> {
       act: <T extends Value>(label: string, deed: (world: World<G>) => T) => this.#take({ label, deed }) as T,
       choose: <T extends Value>(label: string, options: readonly T[]) => this.#take({ label, options }) as T,
       note: (deed) => this.#run?.note(deed),
-      until: (label, condition) => {
-        this.#take({ label: `waited until ${label}`, condition });
-      },
+      until: <T extends Value>(label: string, condition: (world: World<G>) => boolean, deed?: (world: World<G>) => T) =>
+        this.#take({ label: `waited until ${label}`, condition, ...(deed && { deed }) }) as T,
     };
   }
 
@@ -180,7 +182,10 @@ export class LogicalThread<G> {
     user.names.add(this.name);
     user.isWritten ||= access.kind !== 'load' && access.kind !== 'read';
     if (user.isWritten && user.names.size > 1) throw new Error(`${word} is not private.`);
-    this.#private ??= createBlockLike(this.#block);
+    if (this.#private === undefined) {
+      this.#private = createBlockLike(this.#block);
+      this.#private.ints.set(this.#options.start);
+    }
     return perform(this.#private, access);
   }
 

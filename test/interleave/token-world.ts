@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { type Grant, Limiter } from '../../lib/limit/limiter.ts';
 import type { PlannedLimit } from '../../lib/limit/plan.ts';
+import { TokenBucket } from '../../lib/limit/token-bucket.ts';
 import type { ControlBlock } from '../../lib/shared/control-block.ts';
-import type { Access, Value } from './memory.ts';
+import { type Access, createBlockLike, type Value } from './memory.ts';
 import type { Body, Self, World } from './thread.ts';
 
 /** One request that has a token, or had it and may still be counted by the server. */
@@ -145,6 +146,18 @@ export function tokenScenario(limits: readonly PlannedLimit[]) {
   return { sizes, ghost: tokenGhost(limits), check, onAccess, onDeath };
 }
 
+/** Later, when all has rested, every token can be had again, whoever died with it. */
+function assertNoneLost(world: World<unknown>, limits: readonly PlannedLimit[]): void {
+  const block = createBlockLike(world.block);
+  block.words.set(world.block.words);
+  for (const [n, limit] of limits.entries()) {
+    const bucket = new TokenBucket(block, n, limit, 99);
+    for (let token = 0; token < limit.tokens; token++) {
+      assert.notEqual(bucket.take(10n ** 12n), undefined, `a token of limit ${n} is lost for ever`);
+    }
+  }
+}
+
 /** The main thread: takes back what the dead held, once it is known who is dead. Returns how many tokens that were. */
 export function reclaimer(
   mortal: Readonly<Record<string, number>>,
@@ -219,4 +232,12 @@ export function clock(times: readonly number[]): Body<{ now: number }> {
       });
     }
   };
+}
+
+/** What became of each thread, and how many tokens the main thread took back. None is lost. */
+export function endOf(world: World<unknown>, names: readonly string[], limits: readonly PlannedLimit[]): string {
+  assertNoneLost(world, limits);
+  const ends = names.map((name) => (world.isDead(name) ? 'dead' : world.returned(name)));
+  const reclaimed = world.returned('main');
+  return `${ends.join(', ')}${reclaimed === undefined || reclaimed === 0 ? '' : `, ${reclaimed} reclaimed`}`;
 }

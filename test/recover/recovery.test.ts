@@ -3,7 +3,7 @@ import { afterEach, describe, it, mock } from 'node:test';
 import { EngineClosedError } from '../../lib/errors.ts';
 import { END } from '../../lib/protocol.ts';
 import { CAUSE } from '../../lib/shared/gate.ts';
-import { WORK } from '../../lib/shared/layout.ts';
+import { CAUSES, GENERATION, WORK } from '../../lib/shared/layout.ts';
 import { itemsUpTo, RULES } from '../batch/played-threads.ts';
 import { Scene, type SceneOptions, settled } from './played-recovery.ts';
 
@@ -107,6 +107,30 @@ describe('a refusal', () => {
     assert.deepEqual(await event(CAUSE.quota, true), [2, 0]);
     assert.deepEqual(await event(CAUSE.refused), [1, 1_000]);
     assert.deepEqual(await event(CAUSE.refused), [2, 2_000]);
+  });
+
+  it('starts over after an answer also where the generations go round', async () => {
+    const scene = new Scene();
+    const { stage } = scene;
+    const highest = 2 ** 31 - 1;
+    stage.block.ints[GENERATION] = highest - 1;
+    stage.block.words[CAUSES] = BigInt(highest - 1) << 8n;
+    scene.recovery.notice();
+    await settled();
+    stage.run(itemsUpTo(9));
+    scene.told();
+    await scene.close(CAUSE.refused);
+    await comeBack(scene, 0);
+    assert.deepEqual(scene.told().at(-1), paused(highest, 1_000, 1, 'refused'));
+    await scene.advance(1_000);
+    stage.finish(2);
+    await scene.close(CAUSE.refused);
+    await comeBack(scene, 3);
+    assert.deepEqual(scene.told().at(-1), paused(-(2 ** 31), 1_000, 1, 'refused'));
+    await scene.advance(1_000);
+    await scene.close(CAUSE.refused);
+    await comeBack(scene, 5);
+    assert.deepEqual(scene.told().at(-1), paused(1 - 2 ** 31, 2_000, 2, 'refused'));
   });
 
   it('waits longer by jitter and where most fails', async () => {
