@@ -11,10 +11,12 @@ interface Setting {
   readonly limit: PlannedLimit;
   readonly threads: number;
   readonly responseMs: number;
+  /** How late every timer is. */
+  readonly lateMs?: number;
 }
 
 /** Requests that are all answered after the same time, with always another one ready. */
-function busy({ limit, threads, responseMs }: Setting): Promise<Observation> {
+function busy({ limit, threads, responseMs, lateMs = 0 }: Setting): Promise<Observation> {
   const fate: Fate = {
     end: 'answered',
     reportsSent: true,
@@ -30,7 +32,7 @@ function busy({ limit, threads, responseMs }: Setting): Promise<Observation> {
     lanes: 2 * limit.tokens,
     fates: new Array<Fate>(CYCLES * limit.tokens).fill(fate),
     longestTravelNs: 0,
-    timerErrorNs: () => 0,
+    timerErrorNs: () => lateMs * 1e6,
     deathsNs: [],
   });
 }
@@ -85,6 +87,23 @@ const settings: readonly (Setting & { readonly name: string; readonly cycleMs: n
     threads: 2,
     responseMs: 25,
     cycleMs: 1_025,
+  },
+  {
+    name: '20 per second, 0 ms, evenly spaced by late timers',
+    limit: limitOf({ tokens: 20, windowNs: 1_000n * MS, gapNs: 50n * MS, arrivalWithinNs: 0n }),
+    threads: 1,
+    responseMs: 0,
+    lateMs: 12,
+    cycleMs: 1_000,
+  },
+  {
+    // More tokens than starts, so that these are all that it waits for.
+    name: '2000 per second, 0 ms, half a millisecond apart by timers that know only whole ones',
+    limit: limitOf({ tokens: 220, windowNs: 100n * MS, gapNs: MS / 2n, arrivalWithinNs: 0n }),
+    threads: 2,
+    responseMs: 0,
+    lateMs: 0.3,
+    cycleMs: 110,
   },
 ];
 

@@ -116,6 +116,30 @@ describe('settings that a server needs', () => {
     assert.equal(await refusals(even, nginx), 0);
   });
 
+  it('are spaced starts there even if threads are late by more than the gap', async () => {
+    const limit = { tokens: 20, windowMs: 1_000, arrivalWithinMs: null, straggleMs: 1_000, spacingMs: 50 };
+    const [scenario] = fc.sample(scenarios(fc.constant([{ ...limit, initial: 'full' }])), { numRuns: 1, seed: 1 });
+    assert.ok(scenario);
+    const nginx = { algorithm: 'gcra', limit: 20, windowNs: 1e9, burst: 1, phaseNs: 0 } as const;
+    for (let seed = 0; seed < 40; seed++) {
+      const { seen } = await judge({
+        ...{
+          ...scenario,
+          seed,
+          requests: 200,
+          threads: 4,
+          lanes: 5,
+          grainMs: 0,
+          thinkMs: 0,
+          answerMs: 20,
+          deathsMs: [],
+        },
+        ...{ lost: 0, leaveMs: 5, travelMs: 30, stalled: 0, timerErrorMs: 1, late: 0.5, lateMs: 60 },
+      });
+      assert.equal(firstRefusal(nginx, seen.countedNs), undefined);
+    }
+  });
+
   it('are spaced starts and one token less where two counters are weighted', async () => {
     const counter = (spare: number) => (limit: ScenarioLimit) => {
       const settings = { limit: limit.tokens + spare, windowNs: nsOf(limit.windowMs), burst: 1, phaseNs: 0 } as const;
