@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { describe, it, type TestContext } from 'node:test';
 import { Worker } from 'node:worker_threads';
@@ -10,6 +9,7 @@ import { CONVENTIONAL, FAMILIES, type Family } from './families.ts';
 import type { FamilyResult, FamilyTask } from './fixtures/family-runner.ts';
 import { assertKept, judge } from './judge.ts';
 import { AVERAGE_REQUESTS, limitOptions, type Scenario, type ScenarioLimit, scenarios } from './scenario.ts';
+import { chooseSeed } from './seed.ts';
 import { firstRefusal, nsOf, type Promised } from './servers.ts';
 
 const IS_LONG = process.env.SLUICEGATE_LONG === '1';
@@ -17,13 +17,6 @@ const IS_LONG = process.env.SLUICEGATE_LONG === '1';
 const REQUESTS = IS_LONG ? 100_000_000 : 1_000_000;
 
 const RUNNER = new URL('./fixtures/family-runner.js', import.meta.url);
-
-/** A seed of its own in every run, unless one is asked for. */
-function chooseSeed(t: TestContext): number {
-  const seed = Number(process.env.SLUICEGATE_SEED ?? randomInt(2 ** 31));
-  t.diagnostic(`seed ${seed}; to run it again: SLUICEGATE_SEED=${seed}`);
-  return seed;
-}
 
 /** Check a family, in a thread of its own, in as many scenarios as make up its share of requests. */
 async function check(t: TestContext, name: string, { share }: Family): Promise<void> {
