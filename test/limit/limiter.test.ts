@@ -65,6 +65,30 @@ describe('Limiter', () => {
     acquire(limiter, limiter.retryAtNs);
   });
 
+  it('says when that limit can let a request through which refused it, and not another one', () => {
+    for (const [place, limits] of [
+      [0, [{ tokens: 1 }, { tokens: 3 }]],
+      [1, [{ tokens: 3 }, { tokens: 1 }]],
+      [2, [{ tokens: 3 }, { tokens: 2 }, { tokens: 1 }]],
+    ] as const) {
+      const limiter = limiterOf(...limits);
+      acquire(limiter, NOW_NS).answered(NOW_NS);
+      assert.equal(limiter.tryAcquire(NOW_NS + 7_500n), undefined);
+      assert.equal(limiter.retryAtNs, NOW_NS + 8_000n, `limit ${place}`);
+      acquire(limiter, limiter.retryAtNs);
+    }
+  });
+
+  it('says so of the later of two limits that refuse one after the other', () => {
+    const limiter = limiterOf({ tokens: 1, windowNs: 8_000n }, { tokens: 1, windowNs: 8_400n });
+    acquire(limiter, NOW_NS).answered(NOW_NS);
+    assert.equal(limiter.tryAcquire(NOW_NS + 7_900n), undefined);
+    assert.equal(limiter.retryAtNs, NOW_NS + 8_000n);
+    assert.equal(limiter.tryAcquire(limiter.retryAtNs), undefined);
+    assert.equal(limiter.retryAtNs, NOW_NS + 8_400n);
+    acquire(limiter, limiter.retryAtNs);
+  });
+
   it('is never blind for more than 50 ms, however long the window', () => {
     const limiter = limiterOf({ tokens: 1, windowNs: 3_600_000_000_000n });
     acquire(limiter, NOW_NS);

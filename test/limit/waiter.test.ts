@@ -143,6 +143,26 @@ describe('Waiter', () => {
     assert.equal(bench.clock.mostTimersAtOnce, 1);
   });
 
+  it('sets its timer earlier when those who wait can be served earlier than it was set for', async () => {
+    const bench = new Bench({ tokens: 2, windowNs: 1_000n * MS, gapNs: 5n * MS });
+    const first = bench.acquireNow();
+    await bench.passMs(5);
+    const second = bench.acquireNow();
+    await bench.passMs(5);
+    for (const name of ['a', 'b']) bench.wait(name);
+    // Nobody knows when the two that are held will be free: it looks again after 50 ms.
+    assert.deepEqual(bench.clock.delaysMs, [50]);
+    await bench.passMs(10);
+    first.giveBack();
+    second.giveBack();
+    bench.waiter.look();
+    await bench.passMs(0);
+    assert.equal(bench.names, 'a');
+    await bench.passMs(5);
+    assert.equal(bench.names, 'a b', 'one gap later, and not when the first timer was to fire');
+    assert.equal(bench.clock.mostTimersAtOnce, 1);
+  });
+
   it('never grants early, and looks again, when its timer fires early', async () => {
     let errorNs = -900_000;
     const bench = new Bench({ tokens: 1, windowNs: 40n * MS }, () => errorNs);
