@@ -57,8 +57,17 @@ function assertCircuit({ circuit: rules, threads, lanes }: LoopScenario, log: Lo
     const ms = next.fromMs - fromMs + ROUNDING_MS;
     assert.ok(ms >= openMs, `the circuit was open for ${ms} ms, not for ${openMs}`);
   }
+  // Unless its thread died before it could tell.
+  for (const phase of log.deaths + log.kills === 0 ? log.failedProbes : []) {
+    const next = log.circuit[phase];
+    assert.ok(next === undefined || next.state === 'open', 'a probe that failed opens the circuit again');
+  }
   assert.ok(log.mostProbes <= rules.halfOpenProbes, `${log.mostProbes} probes at a time`);
   assert.ok(log.mostProbes <= rules.successThreshold, `${log.mostProbes} probes, where fewer would do`);
+  for (const { inRow, calls } of log.openedAfter) {
+    const isDue = inRow >= rules.failureThreshold || calls >= rules.minimumCalls;
+    assert.ok(isDue, `the circuit opened after ${inRow} failures in a row`);
+  }
   // Until it opens, a circuit lets through what makes it open, and what is in flight then.
   const most = rules.failureThreshold + threads * lanes;
   assert.ok(log.mostFailuresInRow <= most, `${log.mostFailuresInRow} failures in a row, the circuit opens at ${most}`);

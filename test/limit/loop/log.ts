@@ -46,6 +46,10 @@ export class LoopLog {
   readonly groups: (GroupReport & { readonly atMs: number })[] = [];
   /** Most requests in flight at a time that were sent while the circuit was half-open. */
   mostProbes = 0;
+  /** Of each request that failed and was sent while the circuit was half-open: which phase of it comes next. */
+  readonly failedProbes: number[] = [];
+  /** Each time that the circuit opened from closed: the most failures in a row, and all calls, since it was closed. */
+  readonly openedAfter: { readonly inRow: number; readonly calls: number }[] = [];
   /** Most failures in a row that threads counted since the circuit was closed. */
   mostFailuresInRow = 0;
   /** Requests that left while the gate was closed. */
@@ -60,10 +64,13 @@ export class LoopLog {
   free = 0;
   readonly #nowMs: () => number;
   readonly #inFlight = new Map<Flight, number>();
+  readonly #probes = new Set<Flight>();
   #openGeneration = 0;
   #isClosed = false;
   #quietUntilMs = 0;
   #failuresInRow = 0;
+  #mostSinceClosed = 0;
+  #callsSinceClosed = 0;
   /** Events in a row, and whether an item has succeeded since the last one. */
   #eventsInRow = 0;
   #hasSucceeded = false;
@@ -104,13 +111,21 @@ export class LoopLog {
   }
 
   circuitChanged(state: CircuitPhase['state']): void {
+    if (this.circuit.at(-1)?.state === 'closed') {
+      this.openedAfter.push({ inRow: this.#mostSinceClosed, calls: this.#callsSinceClosed });
+    }
     this.circuit.push({ state, fromMs: this.#nowMs() });
-    if (state === 'closed') this.#failuresInRow = 0;
+    if (state !== 'closed') return;
+    this.#failuresInRow = 0;
+    this.#mostSinceClosed = 0;
+    this.#callsSinceClosed = 0;
   }
 
   /** A thread counts a failure, or a success, which ends the row. */
   counted(failures: 0 | 1): void {
     this.#failuresInRow = failures === 0 ? 0 : this.#failuresInRow + 1;
+    this.#callsSinceClosed++;
+    this.#mostSinceClosed = Math.max(this.#mostSinceClosed, this.#failuresInRow);
     this.mostFailuresInRow = Math.max(this.mostFailuresInRow, this.#failuresInRow);
   }
 
@@ -119,7 +134,9 @@ export class LoopLog {
     if (this.#isClosed) this.sentWhileClosed++;
     const flights = this.flights[flight.item] ?? [];
     this.#inFlight.set(flight, flights.push(undefined) - 1);
-    if (isHalfOpen) this.mostProbes = Math.max(this.mostProbes, this.#inFlight.size);
+    if (!isHalfOpen) return;
+    this.#probes.add(flight);
+    this.mostProbes = Math.max(this.mostProbes, this.#inFlight.size);
   }
 
   /** Our side is done with it. */
@@ -128,6 +145,8 @@ export class LoopLog {
     const flights = this.flights[flight.item];
     if (place === undefined || flights === undefined) return;
     flights[place] = end;
+    const isFailure = end === 'failed' || end === 'TIMEOUT';
+    if (this.#probes.delete(flight) && isFailure) this.failedProbes.push(this.circuit.length);
     this.#inFlight.delete(flight);
   }
 

@@ -58,8 +58,8 @@ const oftenNone = <T>(some: fc.Arbitrary<T>, none: T) => fc.oneof(fc.constant(no
 const limits: fc.Arbitrary<Pick<LoopScenario, 'limit' | 'server' | 'travelMs'>> = fc
   .record({
     tokens: ms(1, 20),
-    windowMs: ms(50, 500),
-    travelMs: ms(0, 100),
+    windowMs: fc.oneof(ms(20, 100), ms(50, 500)),
+    travelMs: fc.oneof(ms(0, 20), ms(0, 200)),
     assumesArrival: fc.boolean(),
     isStrict: fc.constantFrom(false, false, true),
     algorithm: fc.constantFrom('fixed', 'sliding-log', 'sliding-counter', 'token-bucket', 'gcra'),
@@ -110,11 +110,11 @@ const retries: fc.Arbitrary<RetryRules> = fc
   .record({
     jitter: share(0.5),
     factor: fc.constantFrom(1, 2, 3),
-    initialMs: ms(1, 500),
+    initialMs: fc.oneof(ms(1, 10), ms(1, 500)),
     maxMs: ms(500, 5_000),
     isPatient: fc.boolean(),
     maxAttempts: ms(1, 5),
-    maxRefusals: ms(1, 8),
+    maxRefusals: ms(1, 4),
     scope: fc.constantFrom('unfinished' as const, 'unfinished' as const, 'unfinished' as const, 'batch' as const),
   })
   .map(({ isPatient, maxAttempts, maxRefusals, ...rules }) => ({
