@@ -17,6 +17,7 @@ import { type ThreadHandle, ThreadPool } from './pool/thread-pool.ts';
 import type { Broadcast } from './protocol.ts';
 import { CircuitBreaker } from './recover/circuit-breaker.ts';
 import { Credentials } from './recover/credentials.ts';
+import { systemPauseClock } from './recover/pause-clock.ts';
 import { Recovery } from './recover/recovery.ts';
 import { RecoveryTable } from './recover/recovery-table.ts';
 import { SuccessRate } from './recover/success-rate.ts';
@@ -132,7 +133,7 @@ export class EngineCore {
         },
         resumed: (event) => this.emit('resumed', event),
       },
-      nowMs,
+      clock: systemPauseClock,
       random: Math.random,
       broadcast: (generation, cancels) =>
         this.#channel.postMessage({ kind: 'gate', generation, cancels } satisfies Broadcast),

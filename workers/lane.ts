@@ -197,7 +197,7 @@ export class Lane implements AttemptHost {
 
   #callIfOpen(job: Job, position: number, grant: Grant | undefined, startNs: bigint): Promise<void> | undefined {
     // The gate may have closed between the grant and this moment, or the lane was told to stop just after the grant (a
-    // lane that leaves the queue lets the next one in): nothing was sent, so the token is as it was.
+    // lane that gives its token back lets the next one in): nothing was sent, so the token is as it was.
     if (grant === undefined || this.#stoppedWaiting !== undefined || !this.#isGateOpen()) {
       if (grant !== undefined) {
         grant.giveBack();

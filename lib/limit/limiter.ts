@@ -4,8 +4,8 @@ import { StartSlots } from './start-slots.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /**
- * All limits of an engine, as one thread sees them. An item needs a token of each and, where starts are spaced, a start
- * slot of each; it gets all of them or none.
+ * All limits of an engine, as one thread sees them. An item needs a token of each and, where starts are spaced, its turn
+ * to start; it gets all of them or none.
  */
 export class Limiter {
   readonly buckets: readonly TokenBucket[];
@@ -37,11 +37,16 @@ export class Limiter {
     return this.buckets.reduce((sum, bucket) => sum + bucket.reclaim(deadThreadId, nowNs), 0);
   }
 
-  /** Take what one request needs; undefined if it cannot be had now (then see `retryAtNs`). */
-  tryAcquire(nowNs: bigint): Grant | undefined {
-    // A look before anything is taken, only faster: a token that waits for its slot would be taken and given back.
-    if (this.#slots !== undefined && this.#slots.reservableAtNs > nowNs) {
-      this.#retryAtNs = this.#slots.reservableAtNs;
+  /**
+   * Take what one request needs to start now.
+   * @param dueNs Since when it has been awaited: `retryAtNs` of when it was refused last. `nowNs` if it was not.
+   * @returns undefined if it cannot be had now (then see `retryAtNs`).
+   */
+  tryAcquire(nowNs: bigint, dueNs = nowNs): Grant | undefined {
+    const slots = this.#slots;
+    // A look before anything is taken, only faster: a token would be taken and given back.
+    if (slots !== undefined && slots.nextNs > nowNs) {
+      this.#retryAtNs = slots.nextNs;
       return undefined;
     }
     const grant = new Grant();
@@ -54,28 +59,22 @@ export class Limiter {
       }
       grant.add(bucket, taken.token, taken.wordBefore);
     }
-    let startNs: bigint | undefined = nowNs;
-    if (this.#slots !== undefined) {
-      startNs = this.#slots.reserve(nowNs);
-      if (startNs === undefined) {
-        // Another thread took the slot since the look above.
-        this.#retryAtNs = this.#slots.reservableAtNs;
-        grant.giveBack();
-        return undefined;
-      }
+    // After the tokens: a start that is not used would be lost.
+    if (slots !== undefined && !slots.start(nowNs, dueNs)) {
+      // Another thread has started since the look above.
+      this.#retryAtNs = slots.nextNs;
+      grant.giveBack();
+      return undefined;
     }
-    grant.startNs = startNs;
     return grant;
   }
 }
 
 /**
- * What one request was granted: a token of each limit and the time of its start. Exactly one of `answered`, `abandoned`
- * and `giveBack` ends it; whatever comes after that does nothing.
+ * What one request was granted: a token of each limit. Exactly one of `answered`, `abandoned` and `giveBack` ends it;
+ * whatever comes after that does nothing.
  */
 export class Grant {
-  /** When the request may start, at most one gap after it was granted. */
-  startNs = 0n;
   #held: { readonly bucket: TokenBucket; readonly token: number; readonly wordBefore: bigint }[] = [];
   #sentAtNs: bigint | undefined;
 

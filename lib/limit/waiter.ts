@@ -22,12 +22,9 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export class Ticket {
   /** Resolves to the grant when the request may start, or to undefined when the ticket was cancelled. */
   readonly granted: Promise<Grant | undefined>;
-  /** Set while the tokens are there and only the start slot is awaited. */
-  grant: Grant | undefined;
   #resolve: (grant: Grant | undefined) => void = () => {};
 
-  constructor(grant: Grant | undefined) {
-    this.grant = grant;
+  constructor() {
     this.granted = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -47,9 +44,8 @@ export class Ticket {
 export class Waiter {
   readonly #limiter: Limiter;
   readonly #clock: Clock;
-  /** Sets keep the order of insertion and forget a ticket at once. */
+  /** A set keeps the order of insertion and forgets a ticket at once. */
   readonly #queue = new Set<Ticket>();
-  readonly #due = new Set<Ticket>();
   #timer: unknown;
   #timerAtNs = 0n;
 
@@ -58,57 +54,43 @@ export class Waiter {
     this.#clock = clock;
   }
 
-  /** Lanes that wait for tokens or for their start. */
+  /** Lanes that wait. */
   get size(): number {
-    return this.#queue.size + this.#due.size;
+    return this.#queue.size;
   }
 
   /** What a request needs: the grant, if it may start this moment and nobody waits before it, otherwise a ticket. */
   acquire(nowNs: bigint): Grant | Ticket {
     const grant = this.#queue.size > 0 ? undefined : this.#limiter.tryAcquire(nowNs);
-    if (grant !== undefined && grant.startNs <= nowNs) return grant;
-    const ticket = new Ticket(grant);
-    (grant === undefined ? this.#queue : this.#due).add(ticket);
+    if (grant !== undefined) return grant;
+    const ticket = new Ticket();
+    this.#queue.add(ticket);
     this.#arm(nowNs);
     return ticket;
   }
 
-  /** Leave the queue at once. Costs no token. */
+  /** Leave the queue at once. Costs no token, and gives none to those behind. */
   cancel(ticket: Ticket): void {
-    if (!this.#queue.delete(ticket) && !this.#due.delete(ticket)) return;
-    ticket.grant?.giveBack();
+    if (!this.#queue.delete(ticket)) return;
     ticket.settle(undefined);
-    this.look();
+    this.#arm(this.#clock.nowNs());
   }
 
   /** Grant what can be granted now and set the timer for the rest. Call it after giving a token back. */
   look(): void {
     const nowNs = this.#clock.nowNs();
-    for (const ticket of this.#due) {
-      if (ticket.grant !== undefined && ticket.grant.startNs <= nowNs) {
-        this.#due.delete(ticket);
-        ticket.settle(ticket.grant);
-      }
-    }
     for (const ticket of this.#queue) {
-      const grant = this.#limiter.tryAcquire(nowNs);
+      // The first of them was refused, at the last look or when it came: since then it has been due at `retryAtNs`.
+      const grant = this.#limiter.tryAcquire(nowNs, this.#limiter.retryAtNs);
       if (grant === undefined) break;
       this.#queue.delete(ticket);
-      if (grant.startNs <= nowNs) {
-        ticket.settle(grant);
-      } else {
-        ticket.grant = grant;
-        this.#due.add(ticket);
-      }
+      ticket.settle(grant);
     }
     this.#arm(nowNs);
   }
 
   #arm(nowNs: bigint): void {
-    let atNs = this.#queue.size > 0 ? this.#limiter.retryAtNs : undefined;
-    for (const { grant } of this.#due) {
-      if (grant !== undefined && (atNs === undefined || grant.startNs < atNs)) atNs = grant.startNs;
-    }
+    const atNs = this.#queue.size > 0 ? this.#limiter.retryAtNs : undefined;
     if (this.#timer !== undefined) {
       if (atNs === this.#timerAtNs) return;
       this.#clock.clearTimer(this.#timer);

@@ -10,6 +10,7 @@ import { backoffMs } from './backoff.ts';
 import { Barrier } from './barrier.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { Credentials } from './credentials.ts';
+import type { PauseClock, PauseTimer } from './pause-clock.ts';
 import { circuitOpenRecord, credentialsRecord } from './stop-records.ts';
 
 /** What recovery tells the engine's listeners. */
@@ -32,7 +33,7 @@ export interface RecoveryOptions {
   readonly breaker: CircuitBreaker | undefined;
   readonly credentials: Credentials;
   readonly events: RecoveryEvents;
-  readonly nowMs: () => number;
+  readonly clock: PauseClock;
   readonly random: () => number;
   /** Tell all threads (again) that the gate is closed, and whether that cancels what is in flight. */
   readonly broadcast: (generation: number, cancels: boolean) => void;
@@ -53,10 +54,10 @@ export class Recovery {
   #hasAnswered = false;
   /** The generation whose beginning is known to be due to a refusal. */
   #refusedGeneration: number | undefined;
-  /** While the engine waits: until when, on the clock of `nowMs`. */
+  /** While the engine waits: until when, on the clock's `nowMs`. */
   #pausedUntilMs = 0;
   #endWait: (() => void) | undefined;
-  #waitTimer: NodeJS.Timeout | undefined;
+  #waitTimer: PauseTimer | undefined;
   #isClosed = false;
   /** Those who asked for new credentials. */
   #asking: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = [];
@@ -65,12 +66,12 @@ export class Recovery {
 
   constructor(options: RecoveryOptions) {
     this.#options = options;
-    this.#barrier = new Barrier(options);
+    this.#barrier = new Barrier({ ...options, nowMs: () => options.clock.nowMs() });
   }
 
   /** How long the engine still waits before it goes on. */
   get pauseLeftMs(): number {
-    return Math.max(0, this.#pausedUntilMs - this.#options.nowMs(), this.#options.breaker?.openLeftMs ?? 0);
+    return Math.max(0, this.#pausedUntilMs - this.#options.clock.nowMs(), this.#options.breaker?.openLeftMs ?? 0);
   }
 
   /** Look if the gate was closed. Cheap; called whenever there is a reason to look. */
@@ -97,7 +98,7 @@ export class Recovery {
   /** A batch was taken on, or a stream has brought more: there may be no sense in waiting. */
   admit(batch: Batch): void {
     const { breaker, dispatcher } = this.#options;
-    const leftMs = Math.max(0, this.#pausedUntilMs - this.#options.nowMs());
+    const leftMs = Math.max(0, this.#pausedUntilMs - this.#options.clock.nowMs());
     if (leftMs > batch.rules.maxRetryAfterMs && !dispatcher.isOpen) {
       batch.failUnfinished(tooLong(leftMs, batch.rules.maxRetryAfterMs));
     } else if (breaker?.state === 'open') {
@@ -159,9 +160,9 @@ export class Recovery {
   }
 
   async #recover(generation: number): Promise<void> {
-    const { breaker, credentials, dispatcher, events, gate, nowMs, rules, stretch } = this.#options;
+    const { breaker, clock, credentials, dispatcher, events, gate, rules, stretch } = this.#options;
     if (this.#isClosed) return;
-    const startedMs = nowMs();
+    const startedMs = clock.nowMs();
     // The thread that closed the gate may have died before it told the others. Hearing it twice is harmless.
     this.#options.broadcast(generation, false);
     const passed = this.#barrier.pass(generation);
@@ -172,7 +173,7 @@ export class Recovery {
 
     this.#hasAnswered ||= dispatcher.hasAnswered((generation - 1) | 0);
     const causes = gate.causesOf(generation);
-    const hintMs = Math.max(0, Number(gate.pausedUntilNs - process.hrtime.bigint()) / 1e6);
+    const hintMs = Math.max(0, Number(gate.pausedUntilNs - clock.nowNs()) / 1e6);
     let delayMs = hintMs;
     if ((causes & CAUSE.refused) !== 0) {
       this.#eventsInRow = this.#hasAnswered ? 1 : this.#eventsInRow + 1;
@@ -180,7 +181,7 @@ export class Recovery {
       delayMs = backoffMs(rules, this.#eventsInRow - 1, this.#options.random(), hintMs, stretch());
       for (const batch of [...dispatcher.batches]) this.#goOnOrGiveUp(batch, hintMs);
     }
-    this.#pausedUntilMs = nowMs() + delayMs;
+    this.#pausedUntilMs = clock.nowMs() + delayMs;
     if ((causes & CAUSE.circuit) !== 0) breaker?.open();
     events.paused({ generation, delayMs, eventsInRow: this.#eventsInRow, causes: namesOfCauses(causes) });
 
@@ -192,7 +193,7 @@ export class Recovery {
     gate.clearPause();
     dispatcher.limitProbes(breaker?.probesAllowed);
     dispatcher.open(generation);
-    events.resumed({ generation, pausedMs: nowMs() - startedMs });
+    events.resumed({ generation, pausedMs: clock.nowMs() - startedMs });
   }
 
   #noticeRefusal(generation: number): void {
@@ -274,21 +275,22 @@ export class Recovery {
   }
 
   #wait(delayMs: number): Promise<void> {
+    const { clock } = this.#options;
     return new Promise((resolve) => {
-      const untilMs = this.#options.nowMs() + delayMs;
+      const untilMs = clock.nowMs() + delayMs;
       const end = () => {
-        clearTimeout(this.#waitTimer);
+        if (this.#waitTimer !== undefined) clock.clearTimer(this.#waitTimer);
         this.#waitTimer = undefined;
         this.#endWait = undefined;
         resolve();
       };
       const look = () => {
-        const leftMs = untilMs - this.#options.nowMs();
+        const leftMs = untilMs - clock.nowMs();
         if (leftMs <= 0 || this.#isClosed) {
           end();
           return;
         }
-        this.#waitTimer = setTimeout(look, Math.min(Math.ceil(leftMs), 2 ** 31 - 1));
+        this.#waitTimer = clock.setTimer(look, Math.min(Math.ceil(leftMs), 2 ** 31 - 1));
         // Batches keep the process alive while there are any, and so do those who ask; an engine without work must not.
         if (this.#asking.length === 0) this.#waitTimer.unref();
       };

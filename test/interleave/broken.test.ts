@@ -117,12 +117,12 @@ describe('the explorer finds the mistake of a bucket that', () => {
 const sizes = { tokens: [1], slots: 1, threads: 1 };
 
 describe('the explorer finds the mistake of', () => {
-  it('start slots that are reserved by looking and then storing', (t) =>
+  it('a start that is made known by looking and then storing', (t) =>
     findsIn(
       t,
-      { shipped: StartSlots, bad: broken.ReservesByStore },
+      { shipped: StartSlots, bad: broken.StartsByStore },
       (Slots) => {
-        const starter: Body<object> = ({ block }) => `${new Slots(block, 0, 50n).reserve(0n)}`;
+        const starter: Body<object> = ({ block }) => new Slots(block, 0, 50n).start(0n, 0n);
         return {
           sizes,
           ghost: {},

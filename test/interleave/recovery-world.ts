@@ -7,6 +7,7 @@ import { ThreadHandle, type ThreadPool } from '../../lib/pool/thread-pool.ts';
 import { type ChunkTask, END, type Reply } from '../../lib/protocol.ts';
 import { CircuitBreaker } from '../../lib/recover/circuit-breaker.ts';
 import { Credentials } from '../../lib/recover/credentials.ts';
+import { systemPauseClock } from '../../lib/recover/pause-clock.ts';
 import { Recovery } from '../../lib/recover/recovery.ts';
 import { SuccessRate } from '../../lib/recover/success-rate.ts';
 import { CircuitCounters, type FailureLimits } from '../../lib/shared/circuit-counters.ts';
@@ -178,7 +179,7 @@ export function mainBody({ threads, items, limits }: MainOptions): Body<EngineGh
         paused: (event) => self.note(({ ghost }) => pause(ghost, event)),
         resumed: () => {},
       },
-      nowMs,
+      clock: { ...systemPauseClock, nowMs },
       random: () => 0,
       broadcast: (generation, cancels) =>
         self.act(`broadcasts ${generation}${cancels ? ', which cancels' : ''}`, ({ ghost }) => {

@@ -4,7 +4,7 @@ import type { PlannedLimit } from '../../lib/limit/plan.ts';
 import { createControlBlock } from '../../lib/shared/control-block.ts';
 import { runThreads } from '../shared/fixtures/run-threads.ts';
 import { newStress } from '../shared/fixtures/stress.ts';
-import type { ReserverData, ReserverReport } from './fixtures/start-reserver.ts';
+import type { StarterData, StarterReport } from './fixtures/starter.ts';
 import type { TakerData, TakerReport } from './fixtures/token-taker.ts';
 import { findOverrun } from './simulation.ts';
 import { limitOf } from './worlds.ts';
@@ -96,9 +96,9 @@ describe('spaced starts in real threads', () => {
     const limits = gapsNs.map((gapNs) => limitOf({ tokens: 64, windowNs: 1n, gapNs }));
     const { buffer, layout } = createControlBlock({ tokens: limits.map(({ tokens }) => tokens), slots: 0 });
     const together = newStress(threads, MIN_COLLISIONS, 20_000);
-    const reports = await runThreads<ReserverReport>(
-      new URL('./fixtures/start-reserver.js', import.meta.url),
-      Array.from({ length: threads }, (_, n): ReserverData => ({ ...together, buffer, layout, limits, id: n + 1 })),
+    const reports = await runThreads<StarterReport>(
+      new URL('./fixtures/starter.js', import.meta.url),
+      Array.from({ length: threads }, (_, n): StarterData => ({ ...together, buffer, layout, limits, id: n + 1 })),
     );
     const starts = reports.flatMap((report) => [...report]).sort((a, b) => (a < b ? -1 : 1));
     assert.ok(starts.length > 1_000);

@@ -17,7 +17,27 @@ export interface Family {
 }
 
 export const FAMILIES: Readonly<Record<string, Family>> = {
-  'of one exact limit': { share: 0.4, scenarios: scenarios(one(limitOptions())) },
+  'of one exact limit': { share: 0.3, scenarios: scenarios(one(limitOptions())) },
+  'of one exact limit of hundreds': {
+    share: 0.1,
+    scenarios: fc
+      .tuple(
+        scenarios(one(limitOptions())),
+        fc.oneof(fc.constantFrom(256, 257, 512, 513), fc.integer({ min: 258, max: 1_000 })),
+      )
+      .map(([scenario, tokens]) => ({
+        ...scenario,
+        limits: scenario.limits.map((limit) => ({ ...limit, tokens, spacingMs: 0 })),
+        // Quick, so that the tokens of a window are used up.
+        lanes: 4 * scenario.lanes,
+        ...{
+          thinkMs: 0,
+          leaveMs: scenario.leaveMs % 3,
+          travelMs: scenario.travelMs % 5,
+          answerMs: scenario.answerMs % 5,
+        },
+      })),
+  },
   'of several limits': {
     share: 0.2,
     scenarios: scenarios(fc.array(limitOptions('any'), { minLength: 2, maxLength: 3 })),

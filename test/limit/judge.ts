@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { audit } from '../../lib/audit/audit.ts';
 import { type Scenario, worldOf } from './scenario.ts';
-import { exactServers, firstRefusal, nsOf, type Refusal, spacedServers } from './servers.ts';
+import { exactServers, firstRefusal, latenessNs, nsOf, type Refusal, spacedServers, widestGapNs } from './servers.ts';
 import { findOverrun, type Observation, simulate } from './simulation.ts';
 
 /** What came of a scenario. */
@@ -24,6 +24,19 @@ export async function judge(scenario: Scenario): Promise<Judged> {
 }
 
 /**
+ * Assert that of any starts in a row the last one is at least `n * gapNs - latenessNs` after the first, n starts later:
+ * not what threads meant to do, but what they did.
+ */
+export function assertApart(startsNs: readonly number[], gapNs: number, latenessNs: number): void {
+  let countsFromNs = Number.NEGATIVE_INFINITY;
+  for (const [n, startNs] of startsNs.entries()) {
+    const earlyNs = countsFromNs + gapNs - startNs;
+    assert.ok(earlyNs <= latenessNs, `start ${n} is ${earlyNs} ns too early, ${latenessNs} ns are allowed`);
+    countsFromNs = Math.max(countsFromNs + gapNs, startNs);
+  }
+}
+
+/**
  * Assert all that is promised of a scenario in which the assumptions hold.
  * @returns how many requests were simulated
  */
@@ -42,11 +55,7 @@ export async function assertKept(scenario: Scenario): Promise<number> {
     assert.ok(audited.holds, `${audited.worst?.count} can have been counted in ${windowMs} ms`);
     if (initial === 'empty') assert.ok((seen.startsNs[0] ?? Number.POSITIVE_INFINITY) >= Number(windowNs));
   }
-  const gapNs = Math.max(...scenario.limits.map(({ spacingMs }) => nsOf(spacingMs)));
-  const startsNs = seen.grantedStartsNs.toSorted((a, b) => a - b);
-  for (let n = 1; n < startsNs.length; n++) {
-    assert.ok((startsNs[n] ?? 0) - (startsNs[n - 1] ?? 0) >= gapNs, `starts ${n - 1} and ${n} are too near`);
-  }
+  assertApart(seen.grantsNs, widestGapNs(scenario), latenessNs(scenario));
   assert.deepEqual(seen.freeInTheEnd.toSorted(), scenario.limits.map(({ tokens }) => tokens).toSorted());
   assert.equal(seen.stuck, 0, 'nobody waits for ever');
   assert.ok(seen.timersAtOnce <= 1, 'one timer per thread');

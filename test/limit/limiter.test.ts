@@ -65,6 +65,30 @@ describe('Limiter', () => {
     acquire(limiter, limiter.retryAtNs);
   });
 
+  it('says when that limit can let a request through which refused it, and not another one', () => {
+    for (const [place, limits] of [
+      [0, [{ tokens: 1 }, { tokens: 3 }]],
+      [1, [{ tokens: 3 }, { tokens: 1 }]],
+      [2, [{ tokens: 3 }, { tokens: 2 }, { tokens: 1 }]],
+    ] as const) {
+      const limiter = limiterOf(...limits);
+      acquire(limiter, NOW_NS).answered(NOW_NS);
+      assert.equal(limiter.tryAcquire(NOW_NS + 7_500n), undefined);
+      assert.equal(limiter.retryAtNs, NOW_NS + 8_000n, `limit ${place}`);
+      acquire(limiter, limiter.retryAtNs);
+    }
+  });
+
+  it('says so of the later of two limits that refuse one after the other', () => {
+    const limiter = limiterOf({ tokens: 1, windowNs: 8_000n }, { tokens: 1, windowNs: 8_400n });
+    acquire(limiter, NOW_NS).answered(NOW_NS);
+    assert.equal(limiter.tryAcquire(NOW_NS + 7_900n), undefined);
+    assert.equal(limiter.retryAtNs, NOW_NS + 8_000n);
+    assert.equal(limiter.tryAcquire(limiter.retryAtNs), undefined);
+    assert.equal(limiter.retryAtNs, NOW_NS + 8_400n);
+    acquire(limiter, limiter.retryAtNs);
+  });
+
   it('is never blind for more than 50 ms, however long the window', () => {
     const limiter = limiterOf({ tokens: 1, windowNs: 3_600_000_000_000n });
     acquire(limiter, NOW_NS);
@@ -72,13 +96,25 @@ describe('Limiter', () => {
     assert.equal(limiter.retryAtNs, NOW_NS + 50_000_000n);
   });
 
-  it('takes no token while the next start is more than a gap ahead', () => {
+  it('takes no token before the next start may be', () => {
     const limiter = limiterOf({ tokens: 5, gapNs: 100n });
-    assert.equal(acquire(limiter, NOW_NS).startNs, NOW_NS);
-    assert.equal(acquire(limiter, NOW_NS).startNs, NOW_NS + 100n);
-    assert.equal(limiter.tryAcquire(NOW_NS), undefined);
+    acquire(limiter, NOW_NS);
+    assert.equal(limiter.tryAcquire(NOW_NS + 99n), undefined);
     assert.equal(limiter.retryAtNs, NOW_NS + 100n);
-    assert.deepEqual(freeOf(limiter, NOW_NS), [3]);
+    assert.deepEqual(freeOf(limiter, NOW_NS), [4]);
+    acquire(limiter, NOW_NS + 100n);
+  });
+
+  it('makes up for a start that was awaited and is late', () => {
+    const limiter = limiterOf({ tokens: 5, gapNs: 100n });
+    acquire(limiter, NOW_NS);
+    assert.ok(limiter.tryAcquire(NOW_NS + 130n, NOW_NS + 100n));
+    assert.equal(limiter.tryAcquire(NOW_NS + 130n), undefined);
+    assert.equal(limiter.retryAtNs, NOW_NS + 200n);
+    // Nobody waited for this one.
+    acquire(limiter, NOW_NS + 230n);
+    assert.equal(limiter.tryAcquire(NOW_NS + 230n), undefined);
+    assert.equal(limiter.retryAtNs, NOW_NS + 330n);
   });
 
   it('moves no start on for a request that gets no token', () => {
@@ -86,42 +122,40 @@ describe('Limiter', () => {
     const grant = acquire(limiter, NOW_NS);
     for (let n = 0; n < 10; n++) assert.equal(limiter.tryAcquire(NOW_NS + 100n), undefined);
     grant.giveBack();
-    assert.equal(acquire(limiter, NOW_NS + 100n).startNs, NOW_NS + 100n);
+    acquire(limiter, NOW_NS + 100n);
   });
 
   it('starts as late as the widest of several gaps says', () => {
     const limiter = limiterOf({ tokens: 5, gapNs: 100n }, { tokens: 5, gapNs: 300n }, { tokens: 5 });
     const starts = [];
     for (let nowNs = NOW_NS; starts.length < 4; nowNs += 50n) {
-      const grant = limiter.tryAcquire(nowNs);
-      if (grant !== undefined) starts.push(grant.startNs - NOW_NS);
+      if (limiter.tryAcquire(nowNs) !== undefined) starts.push(nowNs - NOW_NS);
     }
     assert.deepEqual(starts, [0n, 300n, 600n, 900n]);
   });
 
   it('grants at once where there is no limit', () => {
-    assert.equal(acquire(limiterOf(), NOW_NS).startNs, NOW_NS);
+    acquire(limiterOf(), NOW_NS);
   });
 
   it('does not refuse a thread that read the clock just before another was granted, where starts are not spaced', () => {
     const [one, other] = limitersOf([limitOf({ tokens: 2 })], [1, 2]);
     assert.ok(one && other);
     acquire(one, NOW_NS);
-    assert.equal(acquire(other, NOW_NS - 1n).startNs, NOW_NS - 1n);
+    acquire(other, NOW_NS - 1n);
   });
 
   it('gives its token back when another thread takes the start at the last moment, and says when to come again', () => {
     const limits = [limitOf({ tokens: 5, gapNs: 100n })];
     const block = createControlBlock({ tokens: [5], slots: 0 });
     const [one, other] = [new Limiter(block, limits, 1), new Limiter(block, limits, 2)];
-    acquire(one, NOW_NS);
-    const otherTakes = () => assert.equal(acquire(other, NOW_NS).startNs, NOW_NS + 100n);
-    const second = (block.layout.tokens[0]?.first ?? 0) + 1;
-    const grant = meanwhile('compareExchange', second, otherTakes, () => one.tryAcquire(NOW_NS));
+    const otherTakes = () => void acquire(other, NOW_NS + 5n);
+    const firstToken = block.layout.tokens[0]?.first ?? 0;
+    const grant = meanwhile('compareExchange', firstToken, otherTakes, () => one.tryAcquire(NOW_NS));
     assert.equal(grant, undefined);
-    assert.equal(one.retryAtNs, NOW_NS + 100n);
-    assert.deepEqual(freeOf(one, NOW_NS), [3]);
-    assert.equal(acquire(one, one.retryAtNs).startNs, NOW_NS + 200n);
+    assert.equal(one.retryAtNs, NOW_NS + 105n);
+    assert.deepEqual(freeOf(one, NOW_NS), [4]);
+    acquire(one, one.retryAtNs);
   });
 
   it('reclaims in all limits what a dead thread held', () => {

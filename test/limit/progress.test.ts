@@ -4,17 +4,18 @@ import type { PlannedLimit } from '../../lib/limit/plan.ts';
 import { type Fate, type Observation, simulate } from './simulation.ts';
 import { limitOf, MS } from './worlds.ts';
 
-/** Each token is used this often, so that the last window is as full as the first. */
-const CYCLES = 30;
-
 interface Setting {
   readonly limit: PlannedLimit;
   readonly threads: number;
   readonly responseMs: number;
+  /** How late every timer is. */
+  readonly lateMs?: number;
+  /** How often each token is used, so that the last window is as full as the first. */
+  readonly cycles?: number;
 }
 
 /** Requests that are all answered after the same time, with always another one ready. */
-function busy({ limit, threads, responseMs }: Setting): Promise<Observation> {
+function busy({ limit, threads, responseMs, lateMs = 0, cycles = 30 }: Setting): Promise<Observation> {
   const fate: Fate = {
     end: 'answered',
     reportsSent: true,
@@ -28,10 +29,11 @@ function busy({ limit, threads, responseMs }: Setting): Promise<Observation> {
     limits: [limit],
     threads,
     lanes: 2 * limit.tokens,
-    fates: new Array<Fate>(CYCLES * limit.tokens).fill(fate),
+    fates: new Array<Fate>(cycles * limit.tokens).fill(fate),
     longestTravelNs: 0,
-    timerErrorNs: () => 0,
+    timerErrorNs: () => lateMs * 1e6,
     deathsNs: [],
+    maxEvents: 1e6,
   });
 }
 
@@ -86,10 +88,37 @@ const settings: readonly (Setting & { readonly name: string; readonly cycleMs: n
     responseMs: 25,
     cycleMs: 1_025,
   },
+  {
+    name: '20 per second, 0 ms, evenly spaced by late timers',
+    limit: limitOf({ tokens: 20, windowNs: 1_000n * MS, gapNs: 50n * MS, arrivalWithinNs: 0n }),
+    threads: 1,
+    responseMs: 0,
+    lateMs: 12,
+    cycleMs: 1_000,
+  },
+  {
+    // More tokens than starts, so that these are all that it waits for.
+    name: '2000 per second, 0 ms, half a millisecond apart by timers that know only whole ones',
+    limit: limitOf({ tokens: 220, windowNs: 100n * MS, gapNs: MS / 2n, arrivalWithinNs: 0n }),
+    threads: 2,
+    responseMs: 0,
+    lateMs: 0.3,
+    cycleMs: 110,
+  },
 ];
 
+// More tokens than one block of them, and several threads that look for them in blocks of their own.
+const large = [257, 300, 600, 1_000].map((tokens) => ({
+  name: `${tokens} per 100 ms, 5 ms`,
+  limit: limitOf({ tokens, windowNs: 100n * MS }),
+  threads: 3,
+  responseMs: 5,
+  cycleMs: 105,
+  cycles: 8,
+}));
+
 describe('the sustained rate', () => {
-  for (const { name, cycleMs, ...setting } of settings) {
+  for (const { name, cycleMs, ...setting } of [...settings, ...large]) {
     it(`is N / (W + the time that a token is held), within 1%: ${name}`, async () => {
       const { tokens } = setting.limit;
       const rate = sustainedRate(await busy(setting), tokens);

@@ -1,3 +1,4 @@
+import { allowedLatenessNs } from '../../lib/limit/start-slots.ts';
 import { createLimiter, type LimiterSettings } from '../../lib/simulator/limiters.ts';
 import type { Scenario, ScenarioLimit } from './scenario.ts';
 
@@ -49,8 +50,9 @@ export function exactServers({ tokens: limit, windowMs }: ScenarioLimit, counted
 }
 
 /**
- * Servers that refuse bunches, and that a client with even spacing must be able to use. Starts are due at least g apart,
- * and a request arrives between 0 and J after that, where J is how late its timer is and how long it leaves and travels.
+ * Servers that refuse bunches, and that a client with even spacing must be able to use. Starts count from times that are
+ * at least g apart, and a request arrives between 0 and J after that, where J is how late its start may be and how long
+ * it leaves and travels.
  *
  * In a time T there arrive at most (T + J) / g + 1 requests. GCRA with one request per g tolerates T / g + 1 and its
  * tolerance, so a tolerance of J / g is enough. Of two weighted counters the new one has at most (x + J) / g + 1 after a
@@ -62,10 +64,10 @@ export function spacedServers(
   { windowMs }: ScenarioLimit,
   countedNs: readonly number[],
 ): Promised[] {
-  const gapNs = Math.max(...scenario.limits.map(({ spacingMs }) => nsOf(spacingMs)));
+  const gapNs = widestGapNs(scenario);
   // A request without an answer that arrives as late as it likes is not spaced from anything.
   if (gapNs === 0 || scenario.strays) return [];
-  const jitterNs = (scenario.leaveMs + scenario.travelMs + latenessMs(scenario)) * 1e6;
+  const jitterNs = (scenario.leaveMs + scenario.travelMs) * 1e6 + latenessNs(scenario);
   const windowNs = nsOf(windowMs);
   const tolerance = Math.ceil(jitterNs / gapNs);
   const onePerGap = { limit: 1, windowNs: gapNs, phaseNs: 0 };
@@ -79,12 +81,19 @@ export function spacedServers(
   ];
 }
 
-/** How late a start can be for which a timer was set. */
-function latenessMs({ limits, grainMs, timerErrorMs, late, lateMs, travelMs }: Scenario): number {
+/** The widest gap of all limits, which is the one that is kept. */
+export function widestGapNs({ limits }: Scenario): number {
+  return Math.max(...limits.map(({ spacingMs }) => nsOf(spacingMs)));
+}
+
+/** How much nearer than the gap two starts can be: by as much as the timer of the first one was late, within what is allowed. */
+export function latenessNs(scenario: Scenario): number {
+  const { limits, grainMs, timerErrorMs, late, lateMs, travelMs } = scenario;
   const isOnGrid = grainMs > 0 && travelMs === 0 && limits.every(({ spacingMs }) => Number.isInteger(spacingMs));
   const errorMs = Math.max(timerErrorMs, late > 0 ? lateMs : 0);
   // Timers know only whole milliseconds.
-  return errorMs + (isOnGrid && errorMs === 0 ? 0 : 1);
+  const mostNs = (errorMs + (isOnGrid && errorMs === 0 ? 0 : 1)) * 1e6;
+  return Math.min(mostNs, Number(allowedLatenessNs(BigInt(widestGapNs(scenario)))));
 }
 
 /** Let a server decide about all requests that arrived; undefined if it admits all. */

@@ -52,9 +52,9 @@ export interface World {
 export interface Observation {
   /** When the upstream counted each request. */
   readonly countedNs: readonly number[];
-  /** When each request was allowed to start, in the order of the grants. */
-  readonly grantedStartsNs: readonly number[];
-  /** When each request that was not given back did start. */
+  /** When each request was granted: that is when it may leave. */
+  readonly grantsNs: readonly number[];
+  /** When each request that was not given back did leave. */
   readonly startsNs: readonly number[];
   /** What our side knows of each request that was sent. */
   readonly requests: readonly RequestTimes[];
@@ -127,8 +127,7 @@ class SimulatedThread {
   #granted(grant: Grant, fate: Fate): void {
     const { time, observed } = this.#run;
     const calledNs = time.nowNs;
-    if (grant.startNs > calledNs) throw new Error('Granted before its start.');
-    observed.grantedStartsNs.push(Number(grant.startNs) - START_NS);
+    observed.grantsNs.push(time.now - START_NS);
     this.#after(fate.leaveNs, () => {
       if (fate.end === 'given back') {
         grant.giveBack();
@@ -189,7 +188,7 @@ class Simulation {
   readonly block;
   readonly observed = {
     countedNs: [] as number[],
-    grantedStartsNs: [] as number[],
+    grantsNs: [] as number[],
     startsNs: [] as number[],
     requests: [] as RequestTimes[],
   };

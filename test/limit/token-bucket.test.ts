@@ -182,6 +182,34 @@ describe('TokenBucket', () => {
     assert.equal(looks, 3 * tokens);
   });
 
+  it('finds all that are free and no others, in whatever block of tokens, also after a look in vain', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(255, 256, 257, 300, 512, 513, 600, 1_000).chain((tokens) =>
+          fc.record({
+            tokens: fc.constant(tokens),
+            rounds: fc.array(fc.uniqueArray(fc.nat(tokens - 1), { minLength: 1, maxLength: 4 }), {
+              minLength: 1,
+              maxLength: 6,
+            }),
+          }),
+        ),
+        ({ tokens, rounds }) => {
+          const bucket = bucketOf({ tokens });
+          for (let n = 0; n < tokens; n++) take(bucket, 100n);
+          for (const given of rounds) {
+            // It remembers that there is none, in each of the blocks.
+            assert.equal(bucket.take(100n), undefined);
+            for (const token of given) bucket.giveBack(token, 0n);
+            const found = given.map(() => take(bucket, 100n).token);
+            assert.deepEqual(new Set(found), new Set(given));
+          }
+          assert.equal(bucket.take(100n), undefined);
+        },
+      ),
+    );
+  });
+
   it('looks at few tokens again to find that none is free, however many there are', () => {
     const tokens = 10_000;
     const bucket = bucketOf({ tokens, windowNs: BigInt(2 * tokens) });

@@ -65,15 +65,18 @@ export class VirtualTime {
     event.callback = undefined;
   }
 
-  /** Let time go on until nothing is left to happen. */
-  async run(maxEvents = 100_000): Promise<void> {
+  /**
+   * Let time go on until nothing is left to happen.
+   * @param steps Of those who wait for a promise: all that follows from an event, over so many of them, happens before the next.
+   */
+  async run(maxEvents = 100_000, steps = 1): Promise<void> {
     for (let count = 0; ; count++) {
       const event = this.#next(Number.POSITIVE_INFINITY);
       if (event === undefined) return;
       if (count === maxEvents) throw new Error(`Something still happens after ${maxEvents} events.`);
       event();
       // What was promised to somebody reaches them before anything else happens.
-      await undefined;
+      for (let step = 0; step < steps; step++) await undefined;
     }
   }
 

@@ -69,22 +69,32 @@ export interface WorldChoice {
 
 const ALL_ENDS: readonly End[] = ['lost', 'given back', 'cancelled'];
 
+/** A world as plain data, so that a case that failed can be printed, and kept. */
+export interface WorldCase extends Pick<World, 'limits' | 'threads' | 'lanes' | 'longestTravelNs' | 'deathsNs'> {
+  readonly fates: readonly Fate[];
+  /** How early or late timers fire, one after the other, and again from the beginning. */
+  readonly timerErrorsNs: readonly number[];
+}
+
+/** Build the world of a case. */
+export function worldOf({ timerErrorsNs, ...world }: WorldCase): World {
+  let timer = 0;
+  return { ...world, timerErrorNs: () => timerErrorsNs[timer++ % timerErrorsNs.length] ?? 0 };
+}
+
 /** Worlds in which everything that is assumed of them holds, and nothing else. */
-export const worlds = ({ limits, longestTravelNs, ends = ALL_ENDS, mayDie = true }: WorldChoice) =>
-  fc
-    .record({
-      limits,
-      threads: fc.integer({ min: 1, max: 3 }),
-      lanes: fc.integer({ min: 1, max: 5 }),
-      fates: fc.array(fates(ends), { minLength: 10, maxLength: 80, size: 'max' }),
-      timerErrorsNs: timerErrors,
-      deathsNs: mayDie ? fc.array(ns(0, 500), { maxLength: 3 }) : fc.constant([]),
-    })
-    .map(({ timerErrorsNs, ...world }): World => {
-      let timer = 0;
-      return {
-        ...world,
-        longestTravelNs,
-        timerErrorNs: () => timerErrorsNs[timer++ % timerErrorsNs.length] ?? 0,
-      };
-    });
+export const worldCases = ({
+  limits,
+  longestTravelNs,
+  ends = ALL_ENDS,
+  mayDie = true,
+}: WorldChoice): fc.Arbitrary<WorldCase> =>
+  fc.record({
+    limits,
+    threads: fc.integer({ min: 1, max: 3 }),
+    lanes: fc.integer({ min: 1, max: 5 }),
+    fates: fc.array(fates(ends), { minLength: 10, maxLength: 80, size: 'max' }),
+    timerErrorsNs: timerErrors,
+    deathsNs: mayDie ? fc.array(ns(0, 500), { maxLength: 3 }) : fc.constant([]),
+    longestTravelNs: fc.constant(longestTravelNs),
+  });

@@ -44,7 +44,6 @@ export class Scene {
 
   constructor(options: SceneOptions = {}) {
     mock.timers.enable({ apis: ['setTimeout'] });
-    mock.method(process.hrtime, 'bigint', () => this.nowNs);
     this.stage = new Stage(options.lanes ?? [2]);
     const { block, dispatcher } = this.stage;
     this.gate = new Gate(block);
@@ -89,7 +88,12 @@ export class Scene {
         paused: (event) => this.log.push(['paused', event]),
         resumed: (event) => this.log.push(['resumed', event]),
       },
-      nowMs,
+      clock: {
+        nowMs,
+        nowNs: () => this.nowNs,
+        setTimer: setTimeout,
+        clearTimer: (timer) => clearTimeout(timer as NodeJS.Timeout),
+      },
       random: () => options.random ?? 0,
       broadcast: (generation, cancels) => this.log.push(['broadcast', generation, cancels]),
       kill: (thread, because) => this.log.push(['kill', thread.place, because]),
