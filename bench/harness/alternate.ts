@@ -39,6 +39,8 @@ export interface Alternation {
   readonly warmUpMs?: number;
   /** The longest that a run may take. Default 30 s. */
   readonly runLimitMs?: number;
+  /** Default: that of the process. */
+  readonly clockMs?: () => number;
 }
 
 const RUN_LIMIT_MS = 30_000;
@@ -49,8 +51,8 @@ const RUN_LIMIT_MS = 30_000;
  * others go on.
  */
 export async function alternate(contenders: readonly Contender[], alternation: Alternation): Promise<Timing[]> {
-  const { rounds, warmUps, warmUpMs = 0, runLimitMs = RUN_LIMIT_MS } = alternation;
-  const runners = contenders.map((contender) => new Runner(contender, runLimitMs));
+  const { rounds, warmUps, warmUpMs = 0, runLimitMs = RUN_LIMIT_MS, clockMs = () => performance.now() } = alternation;
+  const runners = contenders.map((contender) => new Runner(contender, runLimitMs, clockMs));
   let turn = 0;
   const round = async (isDue: (runner: Runner) => boolean, isTimed: boolean) => {
     for (const runner of rotated(runners, turn++)) {
@@ -72,29 +74,31 @@ export function rotated<Item>(items: readonly Item[], by: number): Item[] {
 class Runner {
   readonly #contender: Contender;
   readonly #limitMs: number;
+  readonly #clockMs: () => number;
   readonly #ms: number[] = [];
   readonly #cpuMs: number[] = [];
   warmUps = 0;
   warmUpMs = 0;
   error: string | undefined;
 
-  constructor(contender: Contender, limitMs: number) {
+  constructor(contender: Contender, limitMs: number, clockMs: () => number) {
     this.#contender = contender;
     this.#limitMs = limitMs;
+    this.#clockMs = clockMs;
   }
 
   async run(isTimed: boolean): Promise<void> {
     // One's garbage is not another one's cost.
     collectYoungGarbage();
     const cpuBefore = process.cpuUsage();
-    const startedMs = performance.now();
+    const startedMs = this.#clockMs();
     try {
       await within(this.#limitMs, this.#contender.run());
     } catch (error) {
       this.error = describeError(error);
       return;
     }
-    const elapsedMs = performance.now() - startedMs;
+    const elapsedMs = this.#clockMs() - startedMs;
     const { user, system } = process.cpuUsage(cpuBefore);
     if (isTimed) {
       this.#ms.push(this.#contender.ownMs?.() ?? elapsedMs);

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { alternate, byItemsPerSecond, type Contender, failuresOf, timingRow } from '../../bench/harness/alternate.ts';
 import { timeInTurn } from '../../bench/harness/in-turn.ts';
 
@@ -30,15 +29,33 @@ describe('alternate', () => {
 
   it('warms everybody up for the same time, however many runs that takes', async () => {
     const log = new Log();
-    const contenders = [log.contender('quick', () => sleep(2)), log.contender('slow', () => sleep(30))];
-    const timings = await alternate(contenders, { rounds: 2, warmUps: 1, warmUpMs: 60 });
-    const runsOf = (name: string) => log.turns.filter((turn) => turn === name).length - 2;
-    assert.ok(runsOf('slow') >= 1 && runsOf('slow') <= 3, `${runsOf('slow')}`);
-    assert.ok(runsOf('quick') > runsOf('slow'), `${runsOf('quick')}`);
+    let nowMs = 0;
+    const taking = (name: string, ms: number) =>
+      log.contender(name, () => {
+        nowMs += ms;
+      });
+    const timings = await alternate([taking('quick', 2), taking('slow', 30)], {
+      rounds: 2,
+      warmUps: 1,
+      warmUpMs: 60,
+      clockMs: () => nowMs,
+    });
+    const runsOf = (name: string) => log.turns.filter((turn) => turn === name).length;
+    assert.equal(runsOf('quick'), 60 / 2 + 2);
+    assert.equal(runsOf('slow'), 60 / 30 + 2);
     assert.deepEqual(
-      timings.map(({ ms }) => ms.samples),
-      [2, 2],
+      timings.map(({ samplesMs }) => samplesMs),
+      [
+        [2, 2],
+        [30, 30],
+      ],
     );
+  });
+
+  it('warms everybody up with so many runs, however long they take', async () => {
+    const log = new Log();
+    await alternate([log.contender('a')], { rounds: 1, warmUps: 3, clockMs: () => 0 });
+    assert.equal(log.turns.length, 3 + 1);
   });
 
   it('believes a contender that times itself', async () => {

@@ -46,7 +46,7 @@ describe('runPart', () => {
   it('ends a part that hangs, with all that it has started', async () => {
     const file = join(folder, 'pid');
     process.env.SLUICEGATE_TEST_PID_FILE = file;
-    assert.match((await run('hangs')).error ?? '', /Not done after 3 s, and ended/);
+    assert.match((await run('hangs')).error ?? '', /Not done after 6 s, and ended/);
     const pid = Number(readFileSync(file, 'utf8'));
     for (let look = 0; look < 200 && isAlive(pid); look++) await sleep(20);
     assert.equal(isAlive(pid), false);
