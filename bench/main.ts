@@ -13,7 +13,7 @@ const SUITES = new URL('./suites/', import.meta.url);
 const RESULTS = new URL('../../bench/results/', import.meta.url);
 
 /** Of what is mostly idle. */
-const IDLE_AT_A_TIME = 4;
+const IDLE_AT_A_TIME = 3;
 /** How long such a part takes that does not say it. */
 const ABOUT_S = 20;
 
