@@ -13,6 +13,7 @@ import { GateCloser } from '../lib/shared/gate-closer.ts';
 import { recordMs } from '../lib/shared/latency.ts';
 import { TraceCells } from '../lib/shared/trace-cells.ts';
 import type { Classify } from '../lib/types.ts';
+import { timeOutOverdue } from './deadlines.ts';
 import { Lane } from './lane.ts';
 import type { LaneHost } from './lane-host.ts';
 import type { LoadedHandler } from './load-handler.ts';
@@ -192,14 +193,7 @@ export class Thread implements LaneHost {
 
   #timeOut(): void {
     this.#deadlineTimer = undefined;
-    const nowNs = process.hrtime.bigint();
-    let earliestNs = 0n;
-    for (const lane of this.#lanes) {
-      const { deadlineNs } = lane;
-      if (deadlineNs === 0n) continue;
-      if (deadlineNs <= nowNs) lane.timeOut();
-      else if (earliestNs === 0n || deadlineNs < earliestNs) earliestNs = deadlineNs;
-    }
+    const earliestNs = timeOutOverdue(this.#lanes, process.hrtime.bigint());
     if (earliestNs > 0n) this.watchDeadline(earliestNs);
   }
 

@@ -48,8 +48,8 @@ describe('runPart', () => {
     process.env.SLUICEGATE_TEST_PID_FILE = file;
     assert.match((await run('hangs')).error ?? '', /Not done after 6 s, and ended/);
     const pid = Number(readFileSync(file, 'utf8'));
-    for (let look = 0; look < 200 && isAlive(pid); look++) await sleep(20);
-    assert.equal(isAlive(pid), false);
+    // However slow the machine is; a process that stays ends with the time of this test.
+    while (isAlive(pid)) await sleep(5);
   });
 
   it('has all that is known in the file while there are parts to come', async () => {

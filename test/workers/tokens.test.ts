@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { MessagePort } from 'node:worker_threads';
+import { Limiter } from '../../lib/limit/limiter.ts';
 import type { PlannedLimit } from '../../lib/limit/plan.ts';
+import { Waiter } from '../../lib/limit/waiter.ts';
 import { END, type Reply } from '../../lib/protocol.ts';
 import { createControlBlock } from '../../lib/shared/control-block.ts';
 import type { HandlerContext, Permit } from '../../lib/types.ts';
 import { Lane } from '../../workers/lane.ts';
 import { limitOf } from '../limit/worlds.ts';
-import { chunkTask, laneHost } from '../support/lane-host.ts';
+import { type Handle, hostOf, taskOf } from './played-lane.ts';
 
 /*
  * Which word a lane leaves in a token, for everything that a handler can say and for every way in which an attempt can
@@ -128,8 +130,10 @@ async function play(played: Case) {
         first(context);
         return end();
       };
-  const traits = { reportsSent, isIdempotent: () => true };
-  const host = laneHost(block, [limit], { handle, classify: undefined, traits, state: undefined }, 1, {
+  const host = hostOf(block, {
+    handle: handle as Handle,
+    reportsSent,
+    waiter: new Waiter(new Limiter(block, [limit], 1)),
     classifiers: [
       (settled) => (settled.ok && (settled.value as { status: number }).status >= 500 ? 'retry' : undefined),
     ],
@@ -139,7 +143,7 @@ async function play(played: Case) {
   const lane = new (class extends Lane {
     override nowNs = () => nowNs;
   })(host, port as unknown as MessagePort);
-  await lane.run(chunkTask(0, ['item']));
+  await lane.run(taskOf(['item']));
   const { first: at, count } = block.layout.tokens[0] ?? assert.fail();
   return { words: Array.from(block.words.slice(at, at + count)), requests, endNs: nowNs, replies };
 }

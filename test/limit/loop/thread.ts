@@ -13,6 +13,7 @@ import type { ControlBlock } from '../../../lib/shared/control-block.ts';
 import { CAUSE, type Gate } from '../../../lib/shared/gate.ts';
 import type { Random } from '../../../lib/simulator/random.ts';
 import type { Classify, HandlerContext } from '../../../lib/types.ts';
+import { timeOutOverdue } from '../../../workers/deadlines.ts';
 import { Lane } from '../../../workers/lane.ts';
 import type { LaneHost } from '../../../workers/lane-host.ts';
 import type { LoadedHandler } from '../../../workers/load-handler.ts';
@@ -217,14 +218,7 @@ export class LoopThread implements LaneHost {
 
   #timeOut(): void {
     this.#deadlineTimer = undefined;
-    const nowNs = this.clock.nowNs();
-    let earliestNs = 0n;
-    for (const lane of this.#lanes) {
-      const { deadlineNs } = lane;
-      if (deadlineNs === 0n) continue;
-      if (deadlineNs <= nowNs) lane.timeOut();
-      else if (earliestNs === 0n || deadlineNs < earliestNs) earliestNs = deadlineNs;
-    }
+    const earliestNs = timeOutOverdue(this.#lanes, this.clock.nowNs());
     if (earliestNs > 0n) this.watchDeadline(earliestNs);
   }
 
