@@ -22,7 +22,7 @@ async function init({ port, setup }: InitTask): Promise<void> {
     let chunks = 0;
     port.on('message', (chunk: ChunkTask) => {
       chunks++;
-      void thread.execute(chunk);
+      thread.execute(chunk);
     });
     port.on('messageerror', () => tell(port, { kind: 'unreadable', number: ++chunks }));
     tell(port, { kind: 'ready' });

@@ -16,6 +16,9 @@ export interface Job {
   readonly chunk: ChunkTask;
   readonly slot: WorkSlot;
   readonly reply: ReplyBuffer;
+  readonly startedNs: bigint;
+  /** Of the next item. */
+  position: number;
   /** `WORK.once` as soon as an item of it was one that must not be sent twice. */
   once: number;
 }

@@ -2,20 +2,16 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Grant } from '../lib/limit/limiter.ts';
 import { Ticket } from '../lib/limit/waiter.ts';
 import { type ChunkTask, END, NOT_IDEMPOTENT, type Reply } from '../lib/protocol.ts';
-import { judge } from '../lib/recover/classify.ts';
-import { type FailureRecord, read } from '../lib/recover/error-record.ts';
-import { abortedRecord, starvedRecord, timeoutRecord, uncloneableRecord } from '../lib/recover/stop-records.ts';
-import { CAUSE } from '../lib/shared/gate.ts';
+import { abortedRecord } from '../lib/recover/stop-records.ts';
 import { WORK } from '../lib/shared/layout.ts';
 import { WorkSlot } from '../lib/shared/work-slot.ts';
 import type { Settled } from '../lib/types.ts';
 import { Attempt, type AttemptHost, type StopReason } from './attempt.ts';
+import { endOf, type Standing } from './attempt-end.ts';
 import { AttemptTimes } from './attempt-times.ts';
-import { isTooDeep, MAX_DEPTH } from './depth.ts';
 import type { Job, LaneHost } from './lane-host.ts';
 import { ReplyBuffer } from './reply-buffer.ts';
 import { isThenable } from './returned.ts';
-import { type TokenEnd, tokenEnd } from './token-end.ts';
 import { mayRunTwice } from './traits.ts';
 
 /** A chunk that takes longer than this gives back what it has not started, so that idle lanes elsewhere can do it. */
@@ -24,7 +20,7 @@ const CHUNK_BUDGET_NS = 32_000_000n;
 const WATCHDOG_SLACK_NS = 5_000_000n;
 
 /** Works on one item at a time. */
-export class Lane implements AttemptHost {
+export class Lane implements AttemptHost, Standing {
   readonly #thread: LaneHost;
   readonly #port: MessagePort;
   #job: Job | undefined;
@@ -33,14 +29,15 @@ export class Lane implements AttemptHost {
   /** Set while the item in work waits for its tokens and was told to stop. */
   #stoppedWaiting: StopReason | undefined;
   #isIdempotent = true;
-  #refreshes = 0;
+  /** How often the item in work has got new credentials. */
+  refreshes = 0;
   /** When the attempt in work has had its time; 0 while there is none. */
   deadlineNs = 0n;
   #pausedDeadlineNs = 0n;
   /** The deadline in the slot is that of no item which starts at this time or later. */
   #coveredNs = 0n;
   /** The attempt in work waits for a further token. */
-  #isAcquiring = false;
+  isAcquiring = false;
   /** When the item in work was taken up, and when its handler was called. */
   #askedNs = 0n;
   #startNs = 0n;
@@ -87,7 +84,7 @@ export class Lane implements AttemptHost {
   }
 
   onWaiting(): void {
-    this.#isAcquiring = true;
+    this.isAcquiring = true;
     // It may be asked for before the handler has returned, and its deadline is set.
     this.#pausedDeadlineNs = this.deadlineNs === 0n ? this.#startNs + this.#thread.timeoutNs : this.deadlineNs;
     // Not for ever: handlers that hold an unanswered token while they wait for a further one can starve each other.
@@ -97,7 +94,7 @@ export class Lane implements AttemptHost {
   onWaited(waitedNs: bigint): void {
     // One that was told that its time is up stays so.
     if (this.#attempt !== undefined && Attempt.stopReason(this.#attempt) === 'TIMEOUT') return;
-    this.#isAcquiring = false;
+    this.isAcquiring = false;
     if (this.#attempt !== undefined) this.#setDeadline(this.#pausedDeadlineNs + waitedNs);
   }
 
@@ -134,36 +131,62 @@ export class Lane implements AttemptHost {
     this.waiter?.cancel(this.#ticket);
   }
 
-  /** Work on a chunk until it is done, closed, over its budget, or the gate is closed. */
-  async run(chunk: ChunkTask): Promise<void> {
+  /**
+   * Work on a chunk until it is done, closed, over its budget, or the gate is closed.
+   *
+   * @param onDone is called at its end, if that is not now.
+   * @returns undefined if that is now: what need not be waited for is not.
+   */
+  run(chunk: ChunkTask, onDone?: () => void): Promise<void> | undefined {
     const thread = this.#thread;
-    const { gate } = thread;
-    const count = chunk.items.length;
-    const reply = new ReplyBuffer(this.#port, chunk.id, thread.trace !== undefined);
-    const slot = new WorkSlot(thread.block, chunk.slot);
-    const job: Job = { chunk, slot, reply, once: 0 };
+    const startedNs = this.nowNs();
+    const job: Job = {
+      chunk,
+      slot: new WorkSlot(thread.block, chunk.slot),
+      reply: new ReplyBuffer(this.#port, chunk.id, thread.trace !== undefined),
+      startedNs,
+      position: 0,
+      once: 0,
+    };
     this.#job = job;
     this.#coveredNs = 0n;
-    const startedNs = this.nowNs();
-    const untilNs = startedNs + CHUNK_BUDGET_NS;
     this.#nowNs = startedNs;
-    for (let position = 0; position < count; position++) {
-      if (!gate.isOpenFor(chunk.generation)) break;
-      if (this.#nowNs > untilNs) break;
-      if (!slot.claim(position)) break;
-      // What need not be waited for is not: a row of quick items costs no turn of the microtask queue each.
-      const isLast = position + 1 === count;
-      const unfinished = this.#runItem(job, position) ?? (isLast ? undefined : thread.turn(this.#nowNs));
-      if (unfinished !== undefined) {
-        await unfinished;
-        this.#nowNs = this.nowNs();
-      }
-      if (count > 1 && reply.isPending) thread.flushSoon();
+    const unfinished = this.#advance(job);
+    return unfinished && this.#finishLater(unfinished, job, onDone);
+  }
+
+  async #finishLater(unfinished: Promise<void>, job: Job, onDone: (() => void) | undefined): Promise<void> {
+    for (let next: Promise<void> | undefined = unfinished; next !== undefined; next = this.#advance(job)) {
+      await next;
+      this.#nowNs = this.nowNs();
+      this.#flushSoon(job);
+    }
+    onDone?.();
+  }
+
+  /** Work on the next items, until there is something to wait for or the chunk has ended. */
+  #advance(job: Job): Promise<void> | undefined {
+    const thread = this.#thread;
+    const { chunk, slot } = job;
+    const count = chunk.items.length;
+    const untilNs = job.startedNs + CHUNK_BUDGET_NS;
+    while (job.position < count) {
+      const position = job.position++;
+      if (!thread.gate.isOpenFor(chunk.generation) || this.#nowNs > untilNs || !slot.claim(position)) break;
+      const unfinished =
+        this.#runItem(job, position) ?? (job.position === count ? undefined : thread.turn(this.#nowNs));
+      if (unfinished !== undefined) return unfinished;
+      this.#flushSoon(job);
     }
     this.#job = undefined;
     const endedNs = this.nowNs();
     thread.publishCounts(endedNs);
-    reply.flush(true, Number(endedNs - startedNs) / 1e6);
+    job.reply.flush(true, Number(endedNs - job.startedNs) / 1e6);
+    return undefined;
+  }
+
+  #flushSoon({ chunk, reply }: Job): void {
+    if (chunk.items.length > 1 && reply.isPending) this.#thread.flushSoon();
   }
 
   /** Returns a promise only if there is something to wait for. */
@@ -173,7 +196,7 @@ export class Lane implements AttemptHost {
     const item = chunk.items[position];
     this.#isIdempotent = mayRunTwice(item, chunk.idempotent, this.#thread.handler.traits);
     if (!this.#isIdempotent) job.once = WORK.once;
-    this.#refreshes = chunk.refreshes?.[position] ?? 0;
+    this.refreshes = chunk.refreshes?.[position] ?? 0;
     if (waiter === undefined) {
       // The end of the last item is the start of this one: no need to look at the clock again.
       this.#askedNs = this.#nowNs;
@@ -234,7 +257,7 @@ export class Lane implements AttemptHost {
     );
     this.#attempt = attempt;
     this.#startNs = startNs;
-    this.#isAcquiring = false;
+    this.isAcquiring = false;
     if (!reportsSent) this.#countCall(slot, startNs);
     if (startNs >= this.#coveredNs) this.#coverDeadlines(slot, startNs);
     slot.work = WORK.called | (this.#isIdempotent ? WORK.idempotent : 0) | (reportsSent ? 0 : WORK.sent) | job.once;
@@ -282,7 +305,7 @@ export class Lane implements AttemptHost {
     this.#nowNs = endNs;
     this.#attempt = undefined;
     thread.recordService(durationMs);
-    const { end, value } = this.#judge(settled, attempt, chunk, endNs);
+    const { end, value } = endOf(thread, chunk, settled, attempt, this, endNs);
     // The one that the watchdog sees stands: a classifier that never comes back is a case for it, too.
     this.deadlineNs = 0n;
     // One that was stopped before it was sent was never in flight.
@@ -298,69 +321,6 @@ export class Lane implements AttemptHost {
     if (!isIdempotent || end !== END.ok || thread.classifiers.length > 0 || typeof value === 'object') {
       this.#nowNs = this.nowNs();
     }
-  }
-
-  /** Settle the tokens and say how the attempt ended. */
-  #judge(settled: Settled, attempt: Attempt, chunk: ChunkTask, endNs: bigint): { end: number; value: unknown } {
-    const thread = this.#thread;
-    const { reportsSent } = thread.handler.traits;
-    const isSent = Attempt.isSent(attempt) || !reportsSent;
-    const stopReason = Attempt.stopReason(attempt);
-
-    if (!settled.ok && stopReason !== undefined) {
-      this.#settle(attempt, reportsSent ? 'notSent' : 'abandoned', endNs);
-      if (stopReason === 'CANCELLED') return { end: END.cancelled, value: undefined };
-      if (stopReason === 'ABORTED') return { end: END.aborted, value: abortedRecord(isSent) };
-      if (this.#isAcquiring) {
-        return { end: END.retry, value: starvedRecord(Number(thread.acquireTimeoutNs) / 1e6, isSent) };
-      }
-      const record = timeoutRecord(Number(thread.timeoutNs) / 1e6, isSent);
-      this.#countFailure(record, chunk, endNs);
-      return { end: END.retry, value: record };
-    }
-
-    // The error speaks of one request. Of an attempt that has sent one, or gone on to the next, it does not say all.
-    const notSent =
-      !settled.ok &&
-      !Attempt.isSent(attempt) &&
-      (reportsSent || (!Attempt.hasFurther(attempt) && read(settled.error, 'notSent') === true));
-    const judgement = judge(settled, thread.classifiers, isSent && !notSent, thread.table);
-    const isGood = judgement.verdict === (settled.ok ? 'ok' : 'rate-limit');
-    this.#settle(attempt, tokenEnd(settled, isGood, notSent || (!settled.ok && reportsSent)), endNs);
-
-    const quietMs = thread.believeQuota(judgement.quotaResetMs, judgement.ignoredHints);
-    if (judgement.verdict === 'rate-limit') {
-      const { record } = judgement;
-      // The hints of a refusal always count. The draft of the RateLimit fields: Retry-After takes precedence.
-      if (record.retryAfterMs === undefined && quietMs !== undefined) record.retryAfterMs = quietMs;
-      thread.closeGate(chunk.generation, CAUSE.refused, record.retryAfterMs, endNs);
-      this.#countFailure(record, chunk, endNs);
-      return { end: END.refused, value: record };
-    }
-    if (quietMs !== undefined && thread.obeysQuota) thread.closeGate(chunk.generation, CAUSE.quota, quietMs, endNs);
-    if (judgement.verdict === 'ok') {
-      if (!chunk.isProbe) thread.countSuccess();
-      const value = settled.ok ? settled.value : undefined;
-      if (!isTooDeep(value)) return { end: END.ok, value };
-      const cause = { name: 'RangeError', message: `It is nested more than ${MAX_DEPTH} deep.` };
-      return { end: END.fatal, value: uncloneableRecord(cause) };
-    }
-    const { record, verdict } = judgement;
-    this.#countFailure(record, chunk, endNs);
-    if (verdict === 'stale' && thread.mayRefresh(record, this.#refreshes)) {
-      thread.closeGate(chunk.generation, CAUSE.credentials, undefined, endNs);
-      return { end: END.stale, value: record };
-    }
-    return { end: verdict === 'retry' ? END.retry : END.fatal, value: record };
-  }
-
-  /** Probes are judged on the main thread. */
-  #countFailure(record: FailureRecord, chunk: ChunkTask, nowNs: bigint): void {
-    if (!chunk.isProbe) this.#thread.countFailure(record, chunk.generation, nowNs);
-  }
-
-  #settle(attempt: Attempt, how: TokenEnd, nowNs: bigint): void {
-    if (Attempt.settle(attempt, how, nowNs)) this.waiter?.look();
   }
 
   /** Let the watchdog know until when an item that starts now, or soon after, may take. */

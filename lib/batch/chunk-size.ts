@@ -23,8 +23,16 @@ export function learn(sizing: ChunkSizing, items: number, chunkMs: number): Chun
   const { itemMs } = sizing;
   const isSlower = itemMs === undefined || sampleMs > itemMs;
   const nextMs = isSlower ? sampleMs : itemMs + (sampleMs - itemMs) / 2;
-  const fitting = Math.floor(TARGET_MS / Math.max(nextMs, Number.EPSILON));
-  return { itemMs: nextMs, size: Math.max(1, Math.min(fitting, items * GROWTH, MAX_ITEMS)) };
+  return { itemMs: nextMs, size: Math.min(fitting(nextMs), items * GROWTH) };
+}
+
+function fitting(itemMs: number): number {
+  return Math.max(1, Math.min(Math.floor(TARGET_MS / Math.max(itemMs, Number.EPSILON)), MAX_ITEMS));
+}
+
+/** What a batch can begin with when the one before it has taught this: the items of one engine are much alike. */
+export function inherit(known: ChunkSizing): ChunkSizing {
+  return known.itemMs === undefined ? INITIAL_SIZING : { itemMs: known.itemMs, size: fitting(known.itemMs) };
 }
 
 /** How many items the next chunk gets, so that what is left can still be shared by all lanes, as far as that pays. */

@@ -7,7 +7,7 @@ import type { SuccessRate } from '../recover/success-rate.ts';
 import type { ControlBlock } from '../shared/control-block.ts';
 import type { Batch } from './batch.ts';
 import type { Chunk } from './chunk.ts';
-import { learn, nextChunkSize } from './chunk-size.ts';
+import { INITIAL_SIZING, inherit, learn, nextChunkSize } from './chunk-size.ts';
 import { ChunkTable } from './chunk-table.ts';
 import { settleDeadChunk } from './dead-chunk.ts';
 import { settleNotSent } from './not-sent.ts';
@@ -58,6 +58,8 @@ export class Dispatcher {
   /** The youngest generation in which the upstream has answered an item. */
   #answeredGeneration = -1;
   #onChunkOver: (() => void) | undefined;
+  /** What the last batch has taught of the sizes of chunks. */
+  #sizing = INITIAL_SIZING;
   /** While the circuit is half-open: how many items may be out. */
   #probesAllowed: number | undefined;
 
@@ -107,6 +109,7 @@ export class Dispatcher {
 
   add(batch: Batch): void {
     this.#batches.add(batch);
+    if (batch.sizing.itemMs === undefined) batch.sizing = inherit(this.#sizing);
     this.pump();
   }
 
@@ -365,6 +368,7 @@ export class Dispatcher {
   #forget(batch: Batch): void {
     this.#batches.delete(batch);
     this.#turns.delete(batch);
+    if (batch.sizing.itemMs !== undefined) this.#sizing = batch.sizing;
     this.#options.onBatchOver(batch);
   }
 }

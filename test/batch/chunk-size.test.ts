@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { type ChunkSizing, INITIAL_SIZING, learn, nextChunkSize } from '../../lib/batch/chunk-size.ts';
+import { type ChunkSizing, INITIAL_SIZING, inherit, learn, nextChunkSize } from '../../lib/batch/chunk-size.ts';
 
 const TARGET_MS = 16;
 const WORTH_MS = 0.25;
@@ -128,5 +128,22 @@ describe('the size of the next chunk', () => {
     assert.equal(nextChunkSize({ itemMs: 0.001, size: 40 }, 100, 16), 40, 'never more than is known to fit');
     assert.equal(nextChunkSize({ itemMs: 1, size: 16 }, 100, 16), 4);
     assert.equal(nextChunkSize(INITIAL_SIZING, 100, 16), 1);
+  });
+});
+
+describe('what a batch begins with', () => {
+  it('is what fits by all that the one before it has learnt, not the small chunks that it ended with', () => {
+    for (const [itemMs, size] of [
+      [0, 1_024],
+      [0.04, 400],
+      [1.5, 10],
+      [500, 1],
+    ] as const) {
+      assert.deepEqual(inherit(learn({ itemMs, size: 1_024 }, 1, itemMs)), { itemMs, size });
+    }
+  });
+
+  it('is a single item where nothing is known', () => {
+    assert.deepEqual(inherit(INITIAL_SIZING), INITIAL_SIZING);
   });
 });

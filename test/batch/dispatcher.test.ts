@@ -23,6 +23,27 @@ describe('handing out', () => {
     assert.ok(stage.dispatcher.isIdle && !stage.dispatcher.hasWork);
   });
 
+  it('begins a batch with chunks of the size that the last one that ended has found to fit', () => {
+    const stage = new Stage([1, 1]);
+    const add = (count: number) => {
+      const played = stage.batch(itemsUpTo(count));
+      stage.dispatcher.add(played.batch);
+      return played.batch;
+    };
+    add(1);
+    assert.equal(stage.gift(0).task.items.length, 1);
+    const beside = add(1);
+    assert.equal(stage.gift(1).task.items.length, 1, 'nothing is known yet');
+    stage.finish(0, [END.ok], { elapsedMs: 4 });
+    beside.endWith(new Error('Nothing of it has come back.'));
+    stage.dispatcher.endIfDone(beside);
+    add(40);
+    assert.deepEqual(
+      stage.given.slice(-2).map(({ task }) => task.items.length),
+      [1, 4],
+    );
+  });
+
   it('gives the next chunk to the thread with the most free lanes, never more than lanes', () => {
     const stage = new Stage([1, 3, 2]);
     stage.run(itemsUpTo(20));

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { MessagePort } from 'node:worker_threads';
+import { ItemError, RateLimitError } from '../../lib/errors.ts';
 import { Grant, Limiter } from '../../lib/limit/limiter.ts';
 import { Waiter } from '../../lib/limit/waiter.ts';
 import { END, type Reply } from '../../lib/protocol.ts';
 import { createControlBlock } from '../../lib/shared/control-block.ts';
+import { CAUSE } from '../../lib/shared/gate.ts';
 import { GENERATION } from '../../lib/shared/layout.ts';
 import type { HandlerContext } from '../../lib/types.ts';
 import { Lane } from '../../workers/lane.ts';
@@ -101,5 +103,38 @@ describe('a lane that is told to stop', () => {
         [END.ok],
       );
     }
+  });
+
+  it('because its time is up, and then brings a refusal, is refused: everybody stops, as long as it says', async () => {
+    const closed: (number | undefined)[] = [];
+    const { lanes, ends } = lanesOf(1, {
+      waiter: undefined,
+      handle: async () => {
+        await nextTurn();
+        throw new RateLimitError({ retryAfterMs: 700 });
+      },
+      closeGate: (_, cause, quietMs) => closed.push(cause, quietMs),
+    });
+    const [lane] = lanes;
+    const running = lane?.run(taskOf(['one']));
+    lane?.timeOut();
+    await running;
+    assert.deepEqual([ends, closed], [{ 0: [END.refused] }, [CAUSE.refused, 700]]);
+  });
+
+  it('because its time is up has timed out, whatever else it throws', async () => {
+    const { lanes, ends } = lanesOf(1, {
+      waiter: undefined,
+      handle: async () => {
+        await nextTurn();
+        throw new ItemError('HTTP_STATUS', 'This would be final.', { status: 404 });
+      },
+      closeGate: () => assert.fail('The gate stays open.'),
+    });
+    const [lane] = lanes;
+    const running = lane?.run(taskOf(['one']));
+    lane?.timeOut();
+    await running;
+    assert.deepEqual(ends, { 0: [END.retry] });
   });
 });

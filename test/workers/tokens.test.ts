@@ -32,6 +32,7 @@ const ENDS = [
   'throws notSent',
   'throws a refusal',
   'is told TIMEOUT',
+  'is told TIMEOUT, and throws a refusal',
   'is told CANCELLED',
   'is told ABORTED',
   'is told ABORTED, but returns',
@@ -64,12 +65,13 @@ function countedByNs({ limit, reportsSent, said, how }: Case, request: Request, 
   if (answeredNs !== undefined) return earlier(answeredNs, sentNs, limit);
   if (sentNs === undefined && fails(how)) {
     // It says of all that it sends that it does, or it says that this one was not sent, and it is the only one.
-    if (reportsSent && how !== 'throws a refusal') return undefined;
+    if (reportsSent && !how.endsWith('throws a refusal')) return undefined;
     const saidNothing = said.every(({ length }) => length === 0);
     if (how === 'throws notSent' && said.length === 1 && saidNothing) return undefined;
   }
   // A refusal is an answer, and so is a value, unless it is a gateway's word that it got none.
-  const isAnswer = ['returns', 'returns 500', 'throws a refusal', 'is told ABORTED, but returns'].includes(how);
+  const isAnswer =
+    how.endsWith('throws a refusal') || ['returns', 'returns 500', 'is told ABORTED, but returns'].includes(how);
   if (isAnswer) return earlier(endNs, sentNs, limit);
   if (sentNs !== undefined && limit.arrivalWithinNs !== undefined) return sentNs + limit.arrivalWithinNs;
   return endNs + limit.straggleNs;
@@ -113,7 +115,7 @@ async function play(played: Case) {
     if (!fails(how)) return { status: 200 };
     const error = new Error(how);
     if (how === 'throws notSent') Object.assign(error, { notSent: true });
-    if (how === 'throws a refusal') Object.assign(error, { code: 'RATE_LIMITED' });
+    if (how.endsWith('throws a refusal')) Object.assign(error, { code: 'RATE_LIMITED' });
     throw error;
   };
   const first = (context: HandlerContext) => say(context, said[0] ?? [], begin());

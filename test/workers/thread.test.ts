@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { afterEach, describe, it } from 'node:test';
 import { BroadcastChannel, MessageChannel, Worker } from 'node:worker_threads';
-import { type Broadcast, type ChunkTask, END, type InitTask, type ThreadMessage } from '../../lib/protocol.ts';
+import {
+  type Broadcast,
+  type ChunkTask,
+  END,
+  type InitTask,
+  type Reply,
+  type ThreadMessage,
+} from '../../lib/protocol.ts';
 import { createControlBlock } from '../../lib/shared/control-block.ts';
 import { CAUSE, Gate } from '../../lib/shared/gate.ts';
 import { createLatencyHistogram } from '../../lib/shared/latency.ts';
@@ -10,21 +17,23 @@ import { taskOf } from './played-lane.ts';
 
 const ends: (() => unknown)[] = [];
 
-/** A real thread of two lanes. The test is its main thread and its fellow threads, and does nothing by itself. */
+/** A real thread. The test is its main thread and its fellow threads, and does nothing by itself. */
 class Stand {
-  readonly block = createControlBlock({ tokens: [], slots: 2, threads: 1 });
+  readonly block = createControlBlock({ tokens: [], slots: 8, threads: 1 });
   readonly gate = new Gate(this.block);
+  /** Values of the items that have ended, chunk by chunk. */
+  readonly values: unknown[][] = [];
   readonly said: string[] = [];
   readonly #channel: BroadcastChannel;
   readonly #port;
   #onSaid = () => {};
 
-  constructor() {
+  constructor(handler: string, lanes = 2) {
     const channel = randomUUID();
     const { port1, port2 } = new MessageChannel();
     const setup: InitTask['setup'] = {
-      ...{ buffer: this.block.buffer, layout: this.block.layout, limits: [], channel, lanes: 2, place: 0 },
-      ...{ handlerUrl: new URL('./fixtures/stays-or-refused.js', import.meta.url).href, handlerData: undefined },
+      ...{ buffer: this.block.buffer, layout: this.block.layout, limits: [], channel, lanes, place: 0 },
+      ...{ handlerUrl: new URL(`./fixtures/${handler}.js`, import.meta.url).href, handlerData: undefined },
       ...{ http: {}, dispatcherUrl: undefined, timeoutMs: 60_000, acquireTimeoutMs: 60_000, onRateLimit: 'cancel' },
       ...{ recovery: [], circuit: undefined, obeysQuota: false, maxRetryAfterMs: 120_000, canRefresh: false },
       ...{ trace: undefined, maxAttempts: 3, waitUs: createLatencyHistogram(), serviceUs: createLatencyHistogram() },
@@ -34,12 +43,16 @@ class Stand {
     this.#channel = new BroadcastChannel(channel);
     this.#channel.onmessage = (event) => this.#note(wordsOf((event as { data: Broadcast }).data));
     this.#port = port1;
-    port1.on('message', (message: ThreadMessage) => this.#note(wordsOf(message)));
+    port1.on('message', (message: ThreadMessage) => {
+      for (const reply of repliesIn(message))
+        this.values[reply.id] = [...(this.values[reply.id] ?? []), ...Array.from(reply.values)];
+      this.#note(wordsOf(message));
+    });
     ends.push(() => Promise.all([worker.terminate(), this.#channel.close(), port1.close()]));
   }
 
-  give(id: number, item: string): void {
-    this.#port.postMessage(taskOf([item], { id, slot: id }) satisfies ChunkTask);
+  give(id: number, ...items: string[]): void {
+    this.#port.postMessage(taskOf(items, { id, slot: id }) satisfies ChunkTask);
   }
 
   tell(message: Broadcast): void {
@@ -56,6 +69,15 @@ class Stand {
     assert.deepEqual(this.said.splice(0).sort(), expected.sort());
   }
 
+  /** Until so many items have ended. */
+  async hasEnded(count: number): Promise<void> {
+    while (this.values.flat().length < count) {
+      await new Promise<void>((resolve) => {
+        this.#onSaid = resolve;
+      });
+    }
+  }
+
   /** Until an item is in its handler. */
   async isInWork(slot: number): Promise<void> {
     const at = this.block.layout.firstSlot + 16 * slot + 1;
@@ -69,6 +91,11 @@ class Stand {
 }
 
 const NAMES: Record<number, string> = Object.fromEntries(Object.entries(END).map(([name, end]) => [end, name]));
+
+function repliesIn(message: ThreadMessage): readonly Reply[] {
+  if (message.kind === 'replies') return message.replies;
+  return message.kind === 'reply' ? [message] : [];
+}
 
 function wordsOf(message: Broadcast | ThreadMessage): string {
   switch (message.kind) {
@@ -89,7 +116,7 @@ afterEach(async () => {
 
 describe('a thread whose request is refused', { timeout: 30_000 }, () => {
   it('closes the gate, asks for quiet, tells everybody, and stops what it has in flight itself', async () => {
-    const stand = new Stand();
+    const stand = new Stand('stays-or-refused');
     await stand.hears('ready');
     stand.give(0, 'stays');
     await stand.isInWork(0);
@@ -103,11 +130,26 @@ describe('a thread whose request is refused', { timeout: 30_000 }, () => {
 
 describe('a thread that is told by another one that the gate is closed', { timeout: 30_000 }, () => {
   it('stops what it has in flight', async () => {
-    const stand = new Stand();
+    const stand = new Stand('stays-or-refused');
     await stand.hears('ready');
     stand.give(0, 'stays');
     await stand.isInWork(0);
     stand.tell({ kind: 'gate', generation: 1, cancels: true });
     await stand.hears('chunk 0: cancelled');
+  });
+});
+
+describe('a thread whose items wait for nothing', { timeout: 30_000 }, () => {
+  it('does chunk after chunk, however many lanes it has: more at a time would only make each take longer', async () => {
+    const stand = new Stand('takes-a-while', 4);
+    await stand.hears('ready');
+    const sizes = [1, 3, 1, 4, 2, 3, 1, 5];
+    for (const [id, size] of sizes.entries()) stand.give(id, ...new Array<string>(size).fill('item'));
+    const total = sizes.reduce((sum, size) => sum + size);
+    await stand.hasEnded(total);
+    assert.deepEqual(
+      stand.values.flat(),
+      Array.from({ length: total }, (_, index) => index + 1),
+    );
   });
 });
