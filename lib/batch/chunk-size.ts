@@ -30,9 +30,12 @@ function fitting(itemMs: number): number {
   return Math.max(1, Math.min(Math.floor(TARGET_MS / Math.max(itemMs, Number.EPSILON)), MAX_ITEMS));
 }
 
-/** What a batch can begin with when the one before it has taught this: the items of one engine are much alike. */
-export function inherit(known: ChunkSizing): ChunkSizing {
-  return known.itemMs === undefined ? INITIAL_SIZING : { itemMs: known.itemMs, size: fitting(known.itemMs) };
+/**
+ * What a batch begins with when the one before it has taught this: the items of one engine are much alike. They need not
+ * be, so what is known of the others does not decide that it does not pay to share these.
+ */
+export function inherit({ itemMs }: ChunkSizing): ChunkSizing {
+  return itemMs === undefined ? INITIAL_SIZING : { itemMs: undefined, size: fitting(itemMs) };
 }
 
 /** How many items the next chunk gets, so that what is left can still be shared by all lanes, as far as that pays. */

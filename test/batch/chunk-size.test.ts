@@ -139,8 +139,13 @@ describe('what a batch begins with', () => {
       [1.5, 10],
       [500, 1],
     ] as const) {
-      assert.deepEqual(inherit(learn({ itemMs, size: 1_024 }, 1, itemMs)), { itemMs, size });
+      assert.deepEqual(inherit(learn({ itemMs, size: 1_024 }, 1, itemMs)), { itemMs: undefined, size });
     }
+  });
+
+  it('shares a few items among all lanes: they may be slow, whatever those before them were', () => {
+    assert.equal(nextChunkSize(inherit({ itemMs: 0.001, size: 1_024 }), 16, 16), 1);
+    assert.equal(nextChunkSize(inherit({ itemMs: 0.001, size: 1_024 }), 3_200, 16), 100);
   });
 
   it('is a single item where nothing is known', () => {
