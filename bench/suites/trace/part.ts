@@ -10,18 +10,21 @@ import { type OpenWork, openEngine, type Work } from './work.ts';
 
 /** Pairs of engines made anew: two of them may differ by more than what is looked for. */
 const PAIRS = 3;
-const ALTERNATION = { rounds: 6, warmUps: 2 };
 
 export interface TracePlan {
   readonly name: string;
   readonly title: string;
   readonly work: OpenWork;
+  /** Batches of each engine of a pair. */
+  readonly rounds: number;
+  /** Batches of each engine before the first that counts: the first thousands of items are those of code that is not compiled. */
+  readonly warmUps: number;
   /** The most that a trace may cost; undefined where that is only reported. */
   readonly goalPercent?: number;
 }
 
 /** One kind of work, in engines with a trace and without. */
-export function tracePart({ name, title, work: openWork, goalPercent }: TracePlan): Part {
+export function tracePart({ name, title, work: openWork, rounds, warmUps, goalPercent }: TracePlan): Part {
   return {
     name,
     title: `${title}, with a trace against without`,
@@ -33,8 +36,8 @@ export function tracePart({ name, title, work: openWork, goalPercent }: TracePla
       const noise: Costs = structuredClone(costs);
       try {
         for (let pair = 0; pair < (isQuick ? 1 : PAIRS); pair++) {
-          await measurePair(work, join(folder, 'trace.jsonl'), costs);
-          await measurePair(work, undefined, noise);
+          await measurePair(work, join(folder, 'trace.jsonl'), { rounds, warmUps }, costs);
+          await measurePair(work, undefined, { rounds, warmUps }, noise);
         }
       } finally {
         await work.close();
@@ -72,7 +75,12 @@ interface Costs {
   bytes: number;
 }
 
-async function measurePair(work: Work, trace: string | undefined, into: Costs): Promise<void> {
+async function measurePair(
+  work: Work,
+  trace: string | undefined,
+  plan: Pick<TracePlan, 'rounds' | 'warmUps'>,
+  into: Costs,
+): Promise<void> {
   const traced = await openEngine(trace === undefined ? work.options : { ...work.options, trace });
   const plain = await openEngine(work.options);
   try {
@@ -81,7 +89,7 @@ async function measurePair(work: Work, trace: string | undefined, into: Costs): 
       items: work.items.length,
       run: () => runAll(engine, work.items),
     }));
-    const [one, other] = await alternate(contenders, ALTERNATION);
+    const [one, other] = await alternate(contenders, plan);
     for (const timing of [one, other]) if (timing?.error !== undefined) throw new Error(timing.error);
     into.traced.push(...(one?.samplesMs ?? []));
     into.plain.push(...(other?.samplesMs ?? []));
@@ -91,7 +99,7 @@ async function measurePair(work: Work, trace: string | undefined, into: Costs): 
     await Promise.all([traced.close(), plain.close()]);
   }
   if (trace === undefined) return;
-  into.lines += work.items.length * (ALTERNATION.rounds + ALTERNATION.warmUps);
+  into.lines += work.items.length * (plan.rounds + plan.warmUps);
   into.bytes += statSync(trace).size;
 }
 
