@@ -9,20 +9,20 @@ const suite: Suite = {
       name: 'http',
       title: 'GET, small body, no limit',
       work: smallGets,
-      rounds: 12,
-      warmUps: 12,
+      rounds: 8,
+      warmUps: 10,
       goalPercent: 5,
     }),
     tracePart({
       name: 'limited',
       title: 'GET, small body, under a limit',
       work: limitedHttp,
-      rounds: 6,
+      rounds: 4,
       warmUps: 2,
       goalPercent: 5,
     }),
     // Nothing but the overhead of the engine is left to compare with: no target.
-    tracePart({ name: 'no-op', title: 'no-op items', work: noOps, rounds: 6, warmUps: 2 }),
+    tracePart({ name: 'no-op', title: 'no-op items', work: noOps, rounds: 4, warmUps: 2 }),
   ],
 };
 

@@ -9,7 +9,7 @@ import type { WorkFigures } from './fixtures/work.ts';
 import { type CpuProfile, costByStage } from './stages.ts';
 
 const MODULE = new URL('./fixtures/work.js', import.meta.url);
-const WORK_MS = 2_000;
+const WORK_MS = 1_500;
 const QUICK_WORK_MS = 300;
 /** Short enough for some ten thousand samples. */
 const INTERVAL_US = 200;

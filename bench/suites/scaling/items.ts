@@ -34,7 +34,7 @@ export const items: Part = {
             },
           };
         }),
-        isQuick ? { rounds: 2, warmUps: 1 } : { rounds: 7, warmUps: 2, warmUpMs: WARM_UP_MS },
+        isQuick ? { rounds: 2, warmUps: 1 } : { rounds: 5, warmUps: 2, warmUpMs: WARM_UP_MS },
       );
       const perItemUs = timings.map(({ ms, items }) => (ms.median / items) * 1e3);
       return {
