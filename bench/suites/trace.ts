@@ -9,8 +9,8 @@ const suite: Suite = {
       name: 'http',
       title: 'GET, small body, no limit',
       work: smallGets,
-      rounds: 8,
-      warmUps: 10,
+      rounds: 6,
+      warmUps: 8,
       goalPercent: 5,
     }),
     tracePart({

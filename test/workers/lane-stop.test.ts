@@ -21,8 +21,8 @@ const inFlight = async (_: unknown, { signal }: HandlerContext) => {
 };
 
 /** Some lanes of one thread, and the ends that they have reported, by chunk. */
-function lanesOf(count: number, fields: HostFields, generation = 0) {
-  const block = createControlBlock({ tokens: [1], slots: count, threads: 1 });
+function lanesOf(count: number, fields: HostFields, generation = 0, tokens = 1) {
+  const block = createControlBlock({ tokens: [tokens], slots: count, threads: 1 });
   block.ints[GENERATION] = generation;
   const ends: Record<number, number[]> = {};
   const port = {
@@ -32,7 +32,7 @@ function lanesOf(count: number, fields: HostFields, generation = 0) {
   };
   // A timer that never fires: whoever waits goes on only if somebody looks.
   const clock = { nowNs: () => 1_000n, setTimer: () => 1, clearTimer: () => {} };
-  const waiter = new Waiter(new Limiter(block, [limitOf({ tokens: 1 })], 1), clock);
+  const waiter = new Waiter(new Limiter(block, [limitOf({ tokens })], 1), clock);
   const host = hostOf(block, { waiter, ...fields });
   const lanes = Array.from({ length: count }, () => new Lane(host, port as unknown as MessagePort));
   return { lanes, waiter, ends };
@@ -53,6 +53,35 @@ describe('a lane that is told to stop', () => {
     one?.stopBatch(1);
     await Promise.race([Promise.all(runs), nextTurn()]);
     assert.deepEqual([called, ends], [['two'], { 0: [END.aborted], 1: [END.ok] }]);
+  });
+
+  it('just after its further token was there lets the next one have it at once, though its handler goes on', async () => {
+    const called: unknown[] = [];
+    let end = () => {};
+    const isEnded = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const handle = async (item: unknown, context: HandlerContext) => {
+      called.push(item);
+      if (item === 'two') return;
+      await assert.rejects(context.acquire(), { code: 'ABORTED' });
+      await isEnded;
+    };
+    const { lanes, waiter, ends } = lanesOf(2, { handle }, 0, 2);
+    const [one, two] = lanes;
+    const held = waiter.acquire(1_000n);
+    assert.ok(held instanceof Grant);
+    const runs = [one?.run(taskOf(['one'], { batch: 1 })), two?.run(taskOf(['two'], { id: 1, slot: 1, batch: 2 }))];
+    assert.deepEqual([called, waiter.size], [['one'], 2]);
+    held.giveBack();
+    waiter.look();
+    assert.equal(waiter.size, 1, 'the first lane has it, and does not know it yet');
+    one?.stopBatch(1);
+    await nextTurn();
+    assert.deepEqual(called, ['one', 'two']);
+    end();
+    await Promise.all(runs);
+    assert.deepEqual(ends, { 0: [END.ok], 1: [END.ok] });
   });
 
   it('stops what is older than the generation that has begun, also where generations go round', async () => {

@@ -9,7 +9,7 @@ import { ThreadGroup } from './threads.ts';
 
 const TOKENS = 20;
 const OPERATIONS = 500_000;
-const ALTERNATION = { rounds: 25, warmUps: 4 };
+const ALTERNATION = { rounds: 18, warmUps: 4 };
 const QUICK_ALTERNATION = { rounds: 3, warmUps: 1 };
 const MOST_THREADS = 4;
 

@@ -10,7 +10,7 @@ import { ThreadGroup } from './threads.ts';
 
 const WINDOW_MS = 1000;
 const RATES = [10, 1_000, 100_000];
-const THREADS = [1, 2, 4];
+const THREADS = [1, 4];
 /** Twice all tokens: at once, and again after a window. While the others have their turns, all are free again. */
 const SECONDS = 1.2;
 const ROUNDS = 3;

@@ -21,7 +21,7 @@ const LANES_PER_THREAD = 4;
 const BLOCK_MS = 50;
 const EVENT_LIMIT_MS = 20_000;
 /** Events of each case in a whole run, of those without a goal, and in a quick one. From 100 on there is a p99. */
-const EVENTS = 120;
+const EVENTS = 110;
 const REPORTED_EVENTS = 100;
 const QUICK_EVENTS = 20;
 

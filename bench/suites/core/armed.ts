@@ -15,7 +15,7 @@ const LANE_THREADS = 6;
 const ITEMS = 4_000;
 const ENGINE_PAIRS = 3;
 const ENGINE = { threads: 2, concurrency: 16 };
-const ALTERNATION = { rounds: 8, warmUps: 3 };
+const ALTERNATION = { rounds: 6, warmUps: 2 };
 
 /** What recovery costs while nothing is wrong. */
 export const armed: Part = {

@@ -48,7 +48,7 @@ export const noOp: Part = {
       {
         us: 0,
         items: NO_OP_ITEMS,
-        rounds: 9,
+        rounds: 7,
         warmUps: 3,
         warmUpMs: WARM_UP_MS,
         entries: [

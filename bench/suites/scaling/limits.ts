@@ -13,7 +13,7 @@ const QUICK_LIMITS = [10, 1_000];
 const WINDOW_MS = 1000;
 /** How often all tokens are used in a round. */
 const BURSTS = 2;
-const ROUNDS = 3;
+const ROUNDS = 2;
 const ROUND_LIMIT_MS = 20_000;
 const THREADS = 2;
 const IN_WORK = 16;
