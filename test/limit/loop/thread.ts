@@ -267,9 +267,12 @@ export class LoopThread implements LaneHost {
           if (verdict !== 'reset') context.answered();
           if (verdict === 'ok') end('ok', () => resolve({ status: 200 }));
           else if (verdict === 'failed') end('failed', () => resolve({ status: 500 }));
-          // A rejection of one that was told to stop is taken for that.
+          // A rejection of one that was told to stop is taken for that, but a refusal that comes too late is one.
           else if (verdict === 'reset') end(stopped?.code ?? 'failed', () => reject(new ItemError('NETWORK', 'Lost.')));
-          else end(stopped?.code ?? 'refused', () => reject(new RateLimitError(hint)));
+          else {
+            const how = stopped === undefined || stopped.code === 'TIMEOUT' ? 'refused' : stopped.code;
+            end(how, () => reject(new RateLimitError(hint)));
+          }
         });
       });
     });
